@@ -1,0 +1,1 @@
+"""Load, checks, costs and reports."""

@@ -1,0 +1,1 @@
+"""Settings, contracts and routes."""

@@ -1,0 +1,188 @@
+"""Every setting of Doorstep: one frozen tree, validated once, passed down.
+
+Sources, the later wins: defaults, a TOML file, the environment (`DOORSTEP_` prefix, `__` between levels,
+`DOORSTEP_KAFKA__BOOTSTRAP_SERVERS`), command-line flags. A secret may also be read from a file: set
+`DOORSTEP_AUTH__HS256_SECRET_FILE` instead of `DOORSTEP_AUTH__HS256_SECRET`.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets_from_files(cls, values: Any) -> Any:
+        """Replace every `<name>_file` whose `<name>` is a secret of this section by the file's content."""
+        if not isinstance(values, dict):
+            return values
+        read = dict(values)
+        for name, field in cls.model_fields.items():
+            path = read.pop(f"{name}_file", None) if field.annotation in _SECRETS else None
+            if path is not None:
+                read[name] = Path(path).read_text().strip()
+        return read
+
+
+_SECRETS: tuple[Any, ...] = (SecretStr, SecretStr | None)
+
+
+class KafkaSettings(_Section):
+    """Where events come from, and how they are consumed."""
+
+    bootstrap_servers: str = ""
+    group_id: str = "doorstep"
+    start: Literal["earliest", "latest"] = "earliest"
+    dead_letter_topic: str = "doorstep.dead-letter.v1"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ssl_password: SecretStr | None = None
+    linger_ms: float = Field(default=4.0, ge=0, le=50)
+    """The shortest time between two polls while records keep coming; a record after a pause never waits."""
+    max_poll_records: int = Field(default=1000, ge=1)
+    max_in_flight: int = Field(default=500, ge=1)
+    """Records of one partition that may be read but not yet committed."""
+    max_record_bytes: int = Field(default=1 << 20, ge=1024)
+    """A longer value is dead-lettered as `oversized`."""
+    commit_interval_ms: int = Field(default=500, ge=10)
+    fetch_max_wait_ms: int = Field(default=500, ge=1)
+    session_timeout_ms: int = Field(default=10_000, ge=1000)
+
+
+class RedisSettings(_Section):
+    """Where logs and contexts are kept. `rediss://` for TLS; `redis+sentinel://host:port/service`."""
+
+    url: SecretStr = SecretStr("")
+    cluster: bool = False
+    ssl_ca_certs: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    timeout_s: float = Field(default=5.0, gt=0)
+
+
+class AuthSettings(_Section):
+    """How a browser proves which user it is."""
+
+    hs256_secret: SecretStr | None = None
+    jwks_url: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    allow_query_token: bool = False
+    leeway_s: float = Field(default=5.0, ge=0)
+    expiry_notice_s: float = Field(default=60.0, ge=0)
+    """How long before `exp` a socket is told `doorstep.token_expiring`."""
+
+
+class GatewaySettings(_Section):
+    """The public port and what it allows."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    allowed_origins: tuple[str, ...] = ()
+    """Empty: the page's own host only. `*` allows every origin."""
+    max_sockets_per_user: int = Field(default=10, ge=1)
+    head_timeout_s: float = Field(default=10.0, gt=0)
+    holder_wait_s: float = Field(default=3.0, ge=0)
+    ping_interval_s: float = Field(default=25.0, gt=0)
+    ping_timeout_s: float = Field(default=5.0, gt=0)
+    write_buffer_bytes: int = Field(default=256 * 1024, ge=4096)
+    stuck_timeout_s: float = Field(default=5.0, gt=0)
+    max_frame_bytes: int = Field(default=4096, ge=256)
+
+
+class HistorySettings(_Section):
+    """How long a user's log can be resumed from."""
+
+    max_count: int = Field(default=1000, ge=1)
+    ttl_s: int = Field(default=24 * 3600, ge=1)
+    head_ttl_s: int = Field(default=90 * 24 * 3600, ge=1)
+    dedupe_window: int = Field(default=4096, ge=1)
+
+
+class ContextSettings(_Section):
+    """Which user a batch belongs to, and how long an event waits for that to become known."""
+
+    ttl_s: int = Field(default=90 * 24 * 3600, ge=1)
+    park_ttl_s: int = Field(default=900, ge=1)
+    max_parked_per_batch: int = Field(default=1000, ge=1)
+    max_parked: int = Field(default=100_000, ge=1)
+    sweep_interval_s: float = Field(default=5.0, gt=0)
+
+
+class RaySettings(_Section):
+    """The Ray cluster that places the actors."""
+
+    address: str | None = None
+    """Unset: a local Ray, started and stopped with `doorstep serve`."""
+    namespace: str = "doorstep"
+
+
+class Settings(BaseSettings):
+    """The whole configuration, frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DOORSTEP_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    redis: RedisSettings = RedisSettings()
+    auth: AuthSettings = AuthSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    history: HistorySettings = HistorySettings()
+    context: ContextSettings = ContextSettings()
+    ray: RaySettings = RaySettings()
+    holders: int = Field(default=1, ge=1)
+    consumers: int = Field(default=1, ge=1)
+    routes: Path = Path(__file__).parent / "routes.toml"
+    run_dir: Path | None = None
+    """Holds the Unix sockets between gateway and holders; unset: a private temporary directory."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    @model_validator(mode="after")
+    def _in_flight_fits_the_window(self) -> Self:
+        if self.kafka.max_in_flight > self.history.dedupe_window:
+            raise ValueError(
+                f"kafka.max_in_flight ({self.kafka.max_in_flight}) must not exceed "
+                f"history.dedupe_window ({self.history.dedupe_window}): records that are replayed after a "
+                "crash must still be known as repeats"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(file: Path | None = None, **flags: Any) -> Settings:
+    """Read the configuration: `flags` over the environment over the TOML `file` over defaults.
+
+    Raises `pydantic.ValidationError` that names each wrong setting, `OSError` for a file it can't read.
+    """
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    return Settings.model_construct(**dict(FromFile(**flags)))

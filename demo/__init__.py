@@ -1,0 +1,1 @@
+"""A small essay-grading platform around Doorstep."""

@@ -1,0 +1,1 @@
+"""The edge: what a browser speaks, without Ray, Kafka or Redis."""

@@ -1,0 +1,34 @@
+"""The cursor: an opaque resume token that says how far a client has got in its user's log."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+_FORM = re.compile(r"(0|[1-9][0-9]{0,15})-([0-9a-f]{16})")
+
+
+class CursorError(ValueError):
+    """The text is not a cursor: the client's fault, answered with a reset."""
+
+
+@dataclass(frozen=True, slots=True, order=False)
+class Cursor:
+    """Position `seq` in a log whose history up to there has the given `digest` (16 hex digits)."""
+
+    seq: int
+    digest: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `<seq>-<digest>`; raises `CursorError` for anything else."""
+        match = _FORM.fullmatch(text)
+        if match is None:
+            raise CursorError(f"not a cursor: {text[:64]!r}")
+        return cls(int(match[1]), match[2])
+
+    def __str__(self) -> str:
+        return f"{self.seq}-{self.digest}"
+
+
+START = Cursor(0, "0" * 16)
+"""Before the first notification of every log."""
