@@ -1,40 +1,55 @@
 """Every setting of Doorstep: one frozen tree, validated once, passed down.
 
 Sources, the later wins: defaults, a TOML file, the environment (`DOORSTEP_` prefix, `__` between levels,
-`DOORSTEP_KAFKA__BOOTSTRAP_SERVERS`), command-line flags. A secret may also be read from a file: set
-`DOORSTEP_AUTH__HS256_SECRET_FILE` instead of `DOORSTEP_AUTH__HS256_SECRET`.
+`DOORSTEP_KAFKA__BOOTSTRAP_SERVERS`), command-line flags. An empty variable counts as unset. A secret may also
+be read from a file: set `DOORSTEP_AUTH__HS256_SECRET_FILE` instead of `DOORSTEP_AUTH__HS256_SECRET`, or
+`hs256_secret_file` in the TOML file. No error and no `repr` shows the value of a setting that is a secret.
 """
 
+import json
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+import pydantic_settings
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from doorstep.config.secret_files import with_secrets_read
+from doorstep.config.setting_names import PREFIX, paths_of, variable
+from doorstep.config.settings_errors import SettingsError, complaints
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _secrets_from_files(cls, values: Any) -> Any:
-        """Replace every `<name>_file` whose `<name>` is a secret of this section by the file's content."""
-        if not isinstance(values, dict):
-            return values
-        read = dict(values)
-        for name, field in cls.model_fields.items():
-            path = read.pop(f"{name}_file", None) if field.annotation in _SECRETS else None
-            if path is not None:
-                read[name] = Path(path).read_text().strip()
-        return read
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-_SECRETS: tuple[Any, ...] = (SecretStr, SecretStr | None)
+def _listed(value: Any) -> Any:
+    """A list given as one text: a JSON array, or separated by commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+_Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class KafkaSettings(_Section):
@@ -93,8 +108,8 @@ class GatewaySettings(_Section):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    allowed_origins: tuple[str, ...] = ()
-    """Empty: the page's own host only. `*` allows every origin."""
+    allowed_origins: _Texts = ()
+    """Empty: the page's own host only. `*` allows every origin. As a variable: comma-separated or JSON."""
     max_sockets_per_user: int = Field(default=10, ge=1)
     head_timeout_s: float = Field(default=10.0, gt=0)
     holder_wait_s: float = Field(default=3.0, ge=0)
@@ -136,7 +151,12 @@ class Settings(BaseSettings):
     """The whole configuration, frozen."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DOORSTEP_", env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     kafka: KafkaSettings = KafkaSettings()
@@ -173,16 +193,48 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, _Environment(settings_cls), _File(settings_cls)
+
+
+class _Environment(EnvSettingsSource):
+    def __call__(self) -> dict[str, Any]:
+        return with_secrets_read(super().__call__(), Settings)
+
+
+class _File(TomlConfigSettingsSource):
+    def __call__(self) -> dict[str, Any]:
+        return with_secrets_read(super().__call__(), Settings)
 
 
 def load_settings(file: Path | None = None, **flags: Any) -> Settings:
     """Read the configuration: `flags` over the environment over the TOML `file` over defaults.
 
-    Raises `pydantic.ValidationError` that names each wrong setting, `OSError` for a file it can't read.
+    Raises `SettingsError` that names each wrong setting, `OSError` for a `file` it can't read.
     """
 
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file)
 
-    return Settings.model_construct(**dict(FromFile(**flags)))
+    in_file = _read_toml(file)
+    try:
+        return Settings.model_construct(**dict(FromFile(**flags)))
+    except ValidationError as error:
+        raise SettingsError("\n".join(complaints(error, Settings, flags, in_file, file))) from error
+    except pydantic_settings.SettingsError as error:
+        raise SettingsError(f"environment: {error}; a section as a whole is given as JSON") from error
+
+
+def unknown_environment(environ: Mapping[str, str]) -> list[str]:
+    """The variables with our prefix that are no setting (most likely misspelt), sorted."""
+    known = {variable(*path) for path in paths_of(Settings)}
+    return sorted(name for name in environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def _read_toml(file: Path | None) -> dict[str, Any]:
+    # pydantic-settings takes a missing file for an empty one, so it is looked at here first.
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingsError(f"{file} is no valid TOML: {error}") from error
