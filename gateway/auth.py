@@ -1,0 +1,184 @@
+"""Who is calling: bearer tokens (JWT), signed with a shared secret or by an identity provider.
+
+No text that leaves this module holds a token or a part of one.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jwt
+import orjson
+from jwt import PyJWK
+
+from doorstep.config.settings import AuthSettings
+from doorstep.gateway.head import Head
+from doorstep.gateway.key_set import KeySet, KeysUnavailableError
+
+MIN_SECRET_BYTES = 32
+MAX_TOKEN_BYTES = 8192
+MAX_USER_ID_BYTES = 256
+MAX_TIME_S = 253402300800
+"""The first second of the year 10000."""
+
+_SUBPROTOCOL_PREFIX = "bearer."
+
+AuthCode = Literal["token_missing", "token_expired", "token_invalid", "auth_unavailable"]
+
+
+class AuthSetupError(ValueError):
+    """The configuration can't authenticate anybody, or not safely: the operator's fault."""
+
+
+class AuthError(Exception):
+    """The token was refused. `auth_unavailable` means that the keys can't be had: not the client's fault."""
+
+    def __init__(self, code: AuthCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a verified token says: the user, and its end in unix seconds."""
+
+    user_id: str
+    expires_at: float
+
+
+class Authenticator:
+    """Verifies tokens against the configured secret and/or key set; raises `AuthSetupError` for neither.
+
+    A token's header chooses among these keys and nothing else: each key has one algorithm, and the keys or
+    addresses of keys that a header may carry (`jwk`, `jku`, `x5u`, `x5c`) are never looked at.
+    """
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self.allow_query_token = settings.allow_query_token
+        self._settings = settings
+        self._secret = _secret_of(settings)
+        self._keys = _keys_of(settings)
+        if self._secret is None and self._keys is None:
+            raise AuthSetupError(
+                "no way to verify tokens: set DOORSTEP_AUTH__HS256_SECRET or DOORSTEP_AUTH__JWKS_URL"
+            )
+
+    async def authenticate(self, token: str) -> Claims:
+        """The claims of a valid token; raises `AuthError`."""
+        if len(token) > MAX_TOKEN_BYTES:
+            raise AuthError("token_invalid", f"the token is longer than {MAX_TOKEN_BYTES} bytes")
+        key = await self._key_for(_header_of(token))
+        return _claims(self._verify(token, key))
+
+    async def _key_for(self, header: Mapping[str, Any]) -> PyJWK:
+        if "crit" in header:
+            raise AuthError("token_invalid", "the token needs an extension that is not understood here")
+        if self._secret is not None and header.get("alg") == self._secret.algorithm_name:
+            return self._secret
+        if self._keys is None:
+            raise AuthError("token_invalid", "the token's algorithm is not accepted")
+        try:
+            key = await self._keys.find(header.get("kid"))
+        except KeysUnavailableError as exc:
+            raise AuthError("auth_unavailable", str(exc)) from exc
+        if key is None:
+            raise AuthError("token_invalid", "the token was signed with an unknown key")
+        return key
+
+    def _verify(self, token: str, key: PyJWK) -> dict[str, Any]:
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[key.algorithm_name],
+                issuer=self._settings.issuer,
+                audience=self._settings.audience,
+                leeway=self._settings.leeway_s,
+                options={
+                    "require": ["exp", "sub"],
+                    "verify_aud": self._settings.audience is not None,
+                    "enforce_minimum_key_length": True,
+                },
+            )
+        except jwt.ExpiredSignatureError as exc:
+            raise AuthError("token_expired", "the token has expired") from exc
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as exc:
+            raise AuthError("token_invalid", _REASONS.get(type(exc), "the token is not valid")) from exc
+
+
+_REASONS: dict[type[Exception], str] = {
+    jwt.InvalidSignatureError: "the token's signature is wrong",
+    jwt.InvalidAlgorithmError: "the token's algorithm does not fit its key",
+    jwt.InvalidAudienceError: "the token is for another audience",
+    jwt.InvalidIssuerError: "the token is from another issuer",
+    jwt.ImmatureSignatureError: "the token is not valid yet",
+    jwt.MissingRequiredClaimError: "the token lacks a claim (exp, sub; aud and iss where configured)",
+}
+"""PyJWT's own texts may quote the token's claims."""
+
+
+def bearer_of(head: Head, *, allow_query: bool) -> str | None:
+    """The token that a request carries, from the Authorization header, else from the subprotocol
+    `bearer.<jwt>` (all that a browser's WebSocket can set), else from `?token=` where that is allowed."""
+    authorization = head.get("authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else None
+    for item in head.items_of("sec-websocket-protocol"):
+        if item.startswith(_SUBPROTOCOL_PREFIX):
+            return item.removeprefix(_SUBPROTOCOL_PREFIX)
+    return head.query.get("token") if allow_query else None
+
+
+def _secret_of(settings: AuthSettings) -> PyJWK | None:
+    """The shared secret as a key; in this form PyJWT need not examine it again for each token."""
+    if settings.hs256_secret is None:
+        return None
+    secret = settings.hs256_secret.get_secret_value().encode()
+    if len(secret) < MIN_SECRET_BYTES:
+        raise AuthSetupError(
+            f"DOORSTEP_AUTH__HS256_SECRET has {len(secret)} bytes; HS256 needs at least {MIN_SECRET_BYTES} "
+            "(RFC 7518, 3.2): make one with `openssl rand -hex 32`"
+        )
+    return PyJWK({"kty": "oct", "alg": "HS256", "k": base64.urlsafe_b64encode(secret).decode("ascii")})
+
+
+def _keys_of(settings: AuthSettings) -> KeySet | None:
+    if settings.jwks_url is None:
+        return None
+    try:
+        return KeySet(settings.jwks_url)
+    except ValueError as exc:
+        raise AuthSetupError(f"DOORSTEP_AUTH__JWKS_URL: {exc}") from exc
+
+
+def _header_of(token: str) -> dict[str, Any]:
+    """The unverified header, good for choosing a key only; PyJWT reads it again, and strictly."""
+    segment = token.partition(".")[0]
+    try:
+        header = orjson.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    except (binascii.Error, ValueError) as exc:
+        raise AuthError("token_invalid", "the token is malformed") from exc
+    if not isinstance(header, dict):
+        raise AuthError("token_invalid", "the token is malformed")
+    return header
+
+
+def _claims(payload: Mapping[str, Any]) -> Claims:
+    exp, sub = payload["exp"], payload["sub"]
+    if not isinstance(exp, int | float) or not 0 < exp < MAX_TIME_S:
+        raise AuthError("token_invalid", "exp is not a time")
+    if not isinstance(sub, str) or not _is_user_id(sub):
+        raise AuthError("token_invalid", f"sub is not 1 to {MAX_USER_ID_BYTES} bytes of printable text")
+    return Claims(sub, float(exp))
+
+
+def _is_user_id(text: str) -> bool:
+    """Control characters (Unicode Cc) and lone surrogates would make keys and logs ambiguous."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return False
+    return 0 < size <= MAX_USER_ID_BYTES and not any(c < " " or "\x7f" <= c <= "\x9f" for c in text)

@@ -1,0 +1,51 @@
+"""Every WebSocket close code that Doorstep sends, and what a client should do about it."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+Reconnect = Literal["never", "at_once", "with_jitter", "with_backoff", "with_new_token"]
+
+
+class CloseCode(IntEnum):
+    """The number in the close frame. 1000-1015 are RFC 6455's, 4000-4999 are ours."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    INVALID_DATA = 1007
+    MESSAGE_TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    TOKEN_EXPIRED = 4001
+    FORBIDDEN = 4003
+    TOO_MANY_CONNECTIONS = 4008
+    PROTOCOL_VIOLATION = 4009
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRule:
+    """What one close code means to a client."""
+
+    meaning: str
+    reconnect: Reconnect
+
+
+CLOSE_RULES: dict[CloseCode, CloseRule] = {
+    CloseCode.NORMAL: CloseRule("the client closed, or asked to be closed", "never"),
+    CloseCode.GOING_AWAY: CloseRule("this server is stopping", "with_jitter"),
+    CloseCode.PROTOCOL_ERROR: CloseRule("a frame broke RFC 6455", "never"),
+    CloseCode.UNSUPPORTED_DATA: CloseRule("a binary message came; only text is spoken here", "never"),
+    CloseCode.INVALID_DATA: CloseRule("a text message was not UTF-8", "never"),
+    CloseCode.MESSAGE_TOO_BIG: CloseRule("a message was longer than the limit", "never"),
+    CloseCode.INTERNAL_ERROR: CloseRule("a fault of the server", "with_backoff"),
+    CloseCode.SERVICE_RESTART: CloseRule("the holder restarts, or the user moved", "with_jitter"),
+    CloseCode.TRY_AGAIN_LATER: CloseRule("the client read too slowly", "with_backoff"),
+    CloseCode.TOKEN_EXPIRED: CloseRule("the token expired and was not refreshed in time", "with_new_token"),
+    CloseCode.FORBIDDEN: CloseRule("the token is not for this user or no longer allowed", "never"),
+    CloseCode.TOO_MANY_CONNECTIONS: CloseRule("the user has too many sockets", "never"),
+    CloseCode.PROTOCOL_VIOLATION: CloseRule("a message was not one of the client operations", "never"),
+}
+"""The one table: the guide, the contract and the SDK are made from it."""

@@ -1,0 +1,449 @@
+"""Handing a connected TCP socket from one process to another, by SCM_RIGHTS over a Unix stream socket.
+
+One message: a header `id:u32 size:u32` with the descriptor attached, then `size` bytes of JSON and raw head.
+Its answer: `id:u32 status:u8`. The receiver takes header and body with separate reads, so the descriptor that
+comes with a header's bytes belongs to that message, also after one that arrived without its descriptor.
+Who may write to the Unix socket may act as any user: it lives in a directory that only its owner can enter.
+"""
+
+import array
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import stat
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import orjson
+import structlog
+
+_log = structlog.get_logger(__name__)
+
+_HEADER = struct.Struct("!II")
+_ANSWER = struct.Struct("!IB")
+_ACCEPTED, _REFUSED = 0, 1
+_OF_ONE_PARCEL = (errno.EBADF, errno.ETOOMANYREFS)
+"""Errors of sending that say nothing of the connection: the socket is closed, or too many are under way."""
+_FD_SPACE = socket.CMSG_LEN(array.array("i", [0]).itemsize)
+_MAX_PATH_BYTES = 104
+MAX_BODY_BYTES = 128 * 1024
+MAX_WAITING = 1024
+"""Parcels under way to one receiver; more are refused at once."""
+
+
+class HandoverError(Exception):
+    """The receiver did not take the socket; the caller still owns it and may try another receiver."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What goes with the socket: what the client asked, and who it was verified to be.
+
+    `expires_at` is the token's end in unix seconds, `head` the request head and whatever bytes followed it,
+    `origin` the allowed Origin to echo to a poll.
+    """
+
+    kind: Literal["socket", "poll"]
+    user_id: str
+    expires_at: float
+    head: bytes
+    origin: str | None = None
+
+    def encode(self) -> bytes:
+        """Size of the fields, the fields as JSON, the raw head."""
+        fields = orjson.dumps([self.kind, self.user_id, self.expires_at, self.origin])
+        return struct.pack("!I", len(fields)) + fields + self.head
+
+    @classmethod
+    def decode(cls, body: bytes) -> "Parcel":
+        """Inverse of `encode`; raises `ValueError` for anything else."""
+        if len(body) < 4:
+            raise ValueError("the parcel is cut short")
+        end = 4 + struct.unpack_from("!I", body)[0]
+        kind, user_id, expires_at, origin = orjson.loads(body[4:end])
+        return cls(kind, user_id, expires_at, body[end:], origin)
+
+
+class _Outgoing:
+    """A parcel that is not wholly written yet. `fd` goes with its first byte."""
+
+    __slots__ = ("data", "fd", "id")
+
+    def __init__(self, id_: int, data: bytes, fd: int) -> None:
+        self.id = id_
+        self.data = memoryview(data)
+        self.fd: int | None = fd
+
+
+class Sender:
+    """Hands sockets to the receiver at `path`, over one connection, many at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._loop = asyncio.get_running_loop()
+        self._connection: socket.socket | None = None
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._outgoing: deque[_Outgoing] = deque()
+        self._answers = bytearray()
+        self._next_id = 0
+        self._writing = False
+
+    async def hand_over(self, sock: socket.socket, parcel: Parcel) -> None:
+        """Returns when the receiver said that it has the socket; the caller then closes its own copy.
+
+        Raises `HandoverError` when the receiver can't be reached, refused, or died before its answer. It may
+        be cancelled: the parcel is then not sent if it was not under way yet.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            raise HandoverError(f"too many sockets already wait for the holder at {self._path.name}")
+        if self._connection is None:
+            self._connect()
+        self._next_id = (self._next_id + 1) & 0xFFFFFFFF
+        id_, body = self._next_id, parcel.encode()
+        answer: asyncio.Future[None] = self._loop.create_future()
+        self._waiting[id_] = answer
+        self._outgoing.append(_Outgoing(id_, _HEADER.pack(id_, len(body)) + body, sock.fileno()))
+        try:
+            self._write()
+            await answer
+        except asyncio.CancelledError:
+            # The answer may have come just before the cancellation: the socket is then no longer ours.
+            if answer.cancelled() or not answer.done() or answer.exception() is not None:
+                raise
+        finally:
+            self._forget(id_)
+
+    def close(self) -> None:
+        """Drop the connection; everyone who waits gets a `HandoverError`."""
+        self._disconnect("the gateway closed it")
+
+    def _connect(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            connection.connect(str(self._path))
+        except OSError as exc:
+            connection.close()
+            raise HandoverError(f"no holder listens at {self._path.name}: {exc.strerror}") from exc
+        self._connection = connection
+        self._loop.add_reader(connection.fileno(), self._read)
+
+    def _disconnect(self, why: str) -> None:
+        if self._connection is not None:
+            self._loop.remove_reader(self._connection.fileno())
+            self._stop_writing()
+            self._connection.close()
+            self._connection = None
+        self._outgoing.clear()
+        self._answers.clear()
+        for id_ in self._waiting:
+            self._fail(id_, f"the connection to {self._path.name} is gone: {why}")
+
+    def _forget(self, id_: int) -> None:
+        """A parcel whose first byte is out stays; its descriptor is no longer needed from us then."""
+        self._waiting.pop(id_, None)
+        for outgoing in self._outgoing:
+            if outgoing.id == id_ and outgoing.fd is not None:
+                self._outgoing.remove(outgoing)
+                break
+
+    def _write(self) -> None:
+        assert self._connection is not None
+        try:
+            while self._outgoing:
+                self._write_some(self._connection, self._outgoing[0])
+        except (BlockingIOError, InterruptedError):
+            self._start_writing(self._connection)
+        except OSError as exc:
+            self._disconnect(exc.strerror or "write failed")
+        else:
+            self._stop_writing()
+
+    def _write_some(self, connection: socket.socket, outgoing: _Outgoing) -> None:
+        if outgoing.fd is None:
+            sent = connection.send(outgoing.data)
+        else:
+            sent = self._write_with_socket(connection, outgoing, outgoing.fd)
+        outgoing.fd = None
+        outgoing.data = outgoing.data[sent:]
+        if not outgoing.data:
+            self._outgoing.popleft()
+
+    def _write_with_socket(self, connection: socket.socket, outgoing: _Outgoing, fd: int) -> int:
+        """Bytes sent; all of them count as sent where the kernel refuses this descriptor alone."""
+        try:
+            return socket.send_fds(connection, [outgoing.data], [fd])
+        except OSError as exc:
+            if exc.errno not in _OF_ONE_PARCEL:
+                raise
+            self._fail(outgoing.id, f"the socket can't be sent: {exc.strerror}")
+            return len(outgoing.data)
+
+    def _fail(self, id_: int, why: str) -> None:
+        answer = self._waiting.get(id_)
+        if answer is not None and not answer.done():
+            answer.set_exception(HandoverError(why))
+
+    def _start_writing(self, connection: socket.socket) -> None:
+        if not self._writing:
+            self._writing = True
+            self._loop.add_writer(connection.fileno(), self._write)
+
+    def _stop_writing(self) -> None:
+        if self._writing and self._connection is not None:
+            self._writing = False
+            self._loop.remove_writer(self._connection.fileno())
+
+    def _read(self) -> None:
+        assert self._connection is not None
+        try:
+            data = self._connection.recv(64 * 1024)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._disconnect(exc.strerror or "read failed")
+            return
+        if not data:
+            self._disconnect("the holder closed it or died")
+            return
+        self._answers += data
+        self._take_answers()
+
+    def _take_answers(self) -> None:
+        whole = len(self._answers) - len(self._answers) % _ANSWER.size
+        for id_, status in _ANSWER.iter_unpack(self._answers[:whole]):
+            answer = self._waiting.get(id_)
+            if status != _ACCEPTED:
+                self._fail(id_, f"the holder at {self._path.name} could not take the socket")
+            elif answer is not None and not answer.done():
+                answer.set_result(None)
+        del self._answers[:whole]
+
+
+OnParcel = Callable[[socket.socket, Parcel], None]
+
+
+class Receiver:
+    """Takes sockets at `path`. `on_parcel` owns the socket from its call on, unless it raises.
+
+    `on_parcel` must not write to the socket before it returns: only then is the sender told that it was
+    taken, and a sender that was not told hands its copy to another receiver.
+    """
+
+    def __init__(self, path: Path, on_parcel: OnParcel) -> None:
+        self._path = path
+        self._on_parcel = on_parcel
+        self._listener: socket.socket | None = None
+        self._inode: int | None = None
+        self._inlets: set[_Inlet] = set()
+
+    async def start(self) -> None:
+        """Listen; a socket file that a predecessor left is replaced. Raises `OSError`, `HandoverError` if the
+        directory is open to others."""
+        _private_directory(self._path.parent)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.setblocking(False)
+        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        try:
+            fresh.unlink(missing_ok=True)
+            listener.bind(str(fresh))
+            listener.listen(128)
+            self._inode = fresh.stat().st_ino
+            # Renamed into its place: there is no moment at which the path leads nowhere.
+            fresh.replace(self._path)
+        except OSError as exc:
+            listener.close()
+            hint = "; a shorter run_dir is needed" if len(os.fsencode(fresh)) >= _MAX_PATH_BYTES else ""
+            raise OSError(exc.errno, f"can't listen at {self._path}: {exc.strerror or exc}{hint}") from exc
+        self._listener = listener
+        asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)
+
+    async def stop(self) -> None:
+        """Take no more; what was taken stays with `on_parcel`."""
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+            self._unlink()
+        for inlet in list(self._inlets):
+            inlet.close()
+
+    def _unlink(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as exc:
+            self._pause(exc)
+            return
+        connection.setblocking(False)
+        inlet = _Inlet(connection, self._on_parcel, self._inlets.discard)
+        self._inlets.add(inlet)
+
+    def _pause(self, exc: OSError) -> None:
+        """Out of descriptors: the gateway waits in the backlog meanwhile."""
+        assert self._listener is not None
+        _log.error("handover.accept_failed", path=self._path.name, error=exc.strerror)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener.fileno())
+        loop.call_later(ACCEPT_PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
+
+
+ACCEPT_PAUSE_S = 0.1
+_PARCELS_PER_TURN = 32
+
+
+class _Inlet:
+    """One sender's connection, on the receiver's side."""
+
+    def __init__(
+        self, connection: socket.socket, on_parcel: OnParcel, on_closed: "Callable[[_Inlet], None]"
+    ) -> None:
+        self._connection = connection
+        self._on_parcel = on_parcel
+        self._on_closed = on_closed
+        self._header = bytearray()
+        self._body = bytearray()
+        self._taken: socket.socket | None = None
+        self._answers = bytearray()
+        self._stuck = False
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(connection.fileno(), self._read)
+
+    def close(self) -> None:
+        """Stop reading; a socket whose parcel is incomplete is let go (its sender still has it)."""
+        if self._connection.fileno() < 0:
+            return
+        self._loop.remove_reader(self._connection.fileno())
+        self._loop.remove_writer(self._connection.fileno())
+        self._connection.close()
+        if self._taken is not None:
+            self._taken.close()
+            self._taken = None
+        self._on_closed(self)
+
+    def _read(self) -> None:
+        try:
+            for _ in range(_PARCELS_PER_TURN):
+                if self._stuck:
+                    return
+                self._read_parcel()
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, EOFError):
+            self.close()
+
+    def _read_parcel(self) -> None:
+        """Go on reading until one parcel is whole, then answer it; raises `BlockingIOError` before that."""
+        while len(self._header) < _HEADER.size:
+            self._read_header()
+        id_, size = _HEADER.unpack(self._header)
+        if size > MAX_BODY_BYTES:
+            raise EOFError("no message of ours")
+        while len(self._body) < size:
+            self._body += _some(self._connection.recv(size - len(self._body)))
+        body, taken = bytes(self._body), self._taken
+        self._header.clear()
+        self._body.clear()
+        self._taken = None
+        self._answer(id_, _ACCEPTED if self._deliver(taken, body) else _REFUSED)
+
+    def _read_header(self) -> None:
+        missing = _HEADER.size - len(self._header)
+        data, ancillary, _, _ = self._connection.recvmsg(missing, _FD_SPACE)
+        for fd in _descriptors(ancillary):
+            self._take(fd)
+        self._header += _some(data)
+
+    def _take(self, fd: int) -> None:
+        """Own a descriptor that arrived; one that is no socket, or too many, is closed."""
+        try:
+            taken = socket.socket(fileno=fd)
+        except OSError:
+            os.close(fd)
+            return
+        if self._taken is None:
+            self._taken = taken
+        else:
+            taken.close()
+
+    def _deliver(self, taken: socket.socket | None, body: bytes) -> bool:
+        if taken is None:
+            _log.error("handover.descriptor_lost", hint="raise the holder's limit of open files (ulimit -n)")
+            return False
+        try:
+            taken.setblocking(False)
+            self._on_parcel(taken, Parcel.decode(body))
+        except Exception:
+            _log.exception("handover.refused")
+            taken.close()
+            return False
+        return True
+
+    def _answer(self, id_: int, status: int) -> None:
+        self._answers += _ANSWER.pack(id_, status)
+        self._write()
+
+    def _write(self) -> None:
+        """A sender that does not take its answers gets no more of its parcels taken until it does."""
+        try:
+            sent = self._connection.send(self._answers)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        del self._answers[:sent]
+        self._set_stuck(bool(self._answers))
+
+    def _set_stuck(self, stuck: bool) -> None:
+        if stuck == self._stuck:
+            return
+        self._stuck = stuck
+        fd = self._connection.fileno()
+        if stuck:
+            self._loop.remove_reader(fd)
+            self._loop.add_writer(fd, self._write)
+        else:
+            self._loop.remove_writer(fd)
+            self._loop.add_reader(fd, self._read)
+
+
+def _some(data: bytes) -> bytes:
+    if not data:
+        raise EOFError("the sender closed")
+    return data
+
+
+def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return fds.tolist()
+
+
+def _private_directory(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = path.stat().st_mode
+    if stat.S_IMODE(mode) & 0o077:
+        raise HandoverError(
+            f"{path} can be entered by other users (mode {stat.S_IMODE(mode):o}), who could then act as any "
+            "user of Doorstep: `chmod 700` it"
+        )

@@ -1,0 +1,85 @@
+"""The HTTP fallback's side of a handed-over socket: one request, one answer, then closed."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from doorstep.gateway.cursor import Cursor
+from doorstep.gateway.origin import cors_headers
+from doorstep.gateway.problem import PROBLEM_TYPE, http_response
+from doorstep.gateway.query import cursor_of, number_of, whole_head
+
+DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
+MAX_WAIT_S = 30.0
+LINGER_S = 5.0
+MAX_UNREAD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PollRequest:
+    """What a poll asks: up to `limit` notifications `after` a cursor (None: the head) within `wait` seconds.
+
+    `after` is `"malformed"` where the client sent something that is no cursor: answered with a reset.
+    """
+
+    after: Cursor | Literal["malformed"] | None
+    limit: int
+    wait: float
+
+    @classmethod
+    def parse(cls, head: bytes) -> "PollRequest":
+        """Read the query of a request head; numbers are clamped to their range. Raises `HeadError` (400)."""
+        query = whole_head(head).query
+        return cls(
+            cursor_of(query.get("after")),
+            int(number_of(query, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)),
+            number_of(query, "wait", 0, 0, MAX_WAIT_S),
+        )
+
+
+class PollConnection(asyncio.Protocol):
+    """Answers once, closes our side, and waits a little for the client to close its own.
+
+    `on_gone` is called once, when the connection is gone: also when the client leaves before its answer.
+    """
+
+    __slots__ = ("_answered", "_on_gone", "_origin", "_timer", "_transport", "_unread")
+
+    def __init__(self, on_gone: Callable[[], None], origin: str | None = None) -> None:
+        self._on_gone = on_gone
+        self._origin = origin
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._answered = False
+        self._unread = 0
+
+    def answer(self, status: int, body: bytes) -> None:
+        """Send JSON (a problem document from 400 on); nothing happens after the first answer or when gone."""
+        content_type = "application/json" if status < 400 else PROBLEM_TYPE
+        self.respond(http_response(status, body, content_type, cors_headers(self._origin)))
+
+    def respond(self, response: bytes) -> None:
+        """Send a complete HTTP response, such as `Problem.response()`."""
+        if self._answered or self._transport is None:
+            return
+        self._answered = True
+        self._transport.write(response)
+        self._transport.write_eof()
+        self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
+
+    # Any: uvloop's transports have the methods of asyncio.Transport, but do not derive from it.
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Nothing is expected after the request: thrown away, and not without end."""
+        self._unread += len(data)
+        if self._unread > MAX_UNREAD_BYTES and self._transport is not None:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._on_gone()

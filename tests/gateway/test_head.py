@@ -1,0 +1,202 @@
+"""Request heads: what is read, what is refused, and that nothing else ever happens."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from doorstep.gateway.head import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    Head,
+    HeadError,
+    is_websocket_upgrade,
+    parse_head,
+    websocket_key,
+)
+from tests.gateway.wire import KEY, request, upgrade
+
+
+def parsed(data: bytes) -> Head:
+    head = parse_head(data)
+    assert head is not None
+    return head
+
+
+def refusal(data: bytes) -> HeadError:
+    with pytest.raises(HeadError) as caught:
+        parse_head(data)
+    return caught.value
+
+
+def test_a_head_is_taken_apart() -> None:
+    data = request("/v1/ws?cursor=a%20b&x", "X-Two:  a b \t", "x-two: c,, d")
+    head = parsed(data + b"the rest")
+    assert (head.method, head.path, head.minor, head.size) == ("GET", "/v1/ws", 1, len(data))
+    assert head.query == {"cursor": "a b", "x": ""}
+    assert head.get("x-two") == "a b"
+    assert head.items_of("x-two") == ["a b", "c", "d"]
+    assert head.get("absent") is None
+
+
+def test_the_first_of_a_repeated_query_name_counts() -> None:
+    assert parsed(request("/?a=1&a=2")).query == {"a": "1"}
+
+
+def test_a_query_with_too_many_fields_is_refused() -> None:
+    head = parsed(request("/?" + "&".join(["a=1"] * 51)))
+    with pytest.raises(HeadError) as caught:
+        head.query  # noqa: B018
+    assert (caught.value.status, caught.value.code) == (400, "malformed_query")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, -1])
+def test_an_incomplete_head_is_waited_for(cut: int) -> None:
+    assert parse_head(request("/")[:cut]) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\nHost: a\n\n",
+        b"GET / HTTP/1.1\r\nHost: a\n\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHo\0st",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n folded\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        b"GET / HTTP/1.1\r\n: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost\r\n\r\n",
+        b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/0.9\r\nHost: a\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /\xe9 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(data: bytes) -> None:
+    error = refusal(data)
+    assert (error.status, error.code) == (400, "malformed_head")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (request("/", "Host: other"), "repeated_header"),
+        (request("/", "Authorization: Bearer a", "authorization: Bearer b"), "repeated_header"),
+        (request("/", "Origin: http://a", "Origin: http://b"), "repeated_header"),
+        (request("/", "Content-Length: 1", "Content-Length: 1"), "repeated_header"),
+        (request("/", "Content-Length: 1", "Transfer-Encoding: chunked"), "ambiguous_body"),
+        (request("/", host=None), "missing_host"),
+    ],
+)
+def test_ambiguous_headers_are_refused(data: bytes, code: str) -> None:
+    error = refusal(data)
+    assert (error.status, error.code) == (400, code)
+
+
+def test_http_1_0_needs_no_host() -> None:
+    assert parsed(b"GET / HTTP/1.0\r\n\r\n").minor == 0
+
+
+def test_a_head_up_to_the_limit_is_read_and_no_longer_one() -> None:
+    frame = len(request("/", "X: "))
+    longest = request("/", "X: " + "x" * (MAX_HEAD_BYTES - frame))
+    assert parsed(longest).size == MAX_HEAD_BYTES
+    for data in (
+        request("/", "X: " + "x" * (MAX_HEAD_BYTES - frame + 5)),
+        longest[:-4].ljust(MAX_HEAD_BYTES),
+    ):
+        assert (refusal(data).status, refusal(data).code) == (431, "head_too_large")
+
+
+def test_too_many_headers_are_refused() -> None:
+    most = [f"X-{number}: 1" for number in range(MAX_HEADERS - 1)]
+    assert len(parsed(request("/", *most)).headers) == MAX_HEADERS
+    error = refusal(request("/", *most, "X: 1"))
+    assert (error.status, error.code) == (431, "too_many_headers")
+
+
+def test_a_browsers_upgrade_is_one() -> None:
+    head = parsed(upgrade())
+    assert is_websocket_upgrade(head)
+    assert websocket_key(head) == KEY
+    assert is_websocket_upgrade(
+        parsed(request("/", "Upgrade: h2c, WebSocket", "Connection: keep-alive, UPGRADE"))
+    )
+
+
+@pytest.mark.parametrize(
+    "headers", [(), ("Upgrade: websocket",), ("Connection: upgrade",), ("Upgrade: h2c",)]
+)
+def test_what_does_not_ask_for_an_upgrade_is_none(headers: tuple[str, ...]) -> None:
+    assert not is_websocket_upgrade(parsed(request("/", *headers)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("Version: 13", "Version: 12", "websocket_version"),
+        ("Sec-WebSocket-Version: 13\r\n", "", "websocket_version"),
+        (f"Sec-WebSocket-Key: {KEY}\r\n", "", "malformed_upgrade"),
+        (KEY, "c2hvcnQ=", "malformed_upgrade"),
+        (KEY, "not base64!", "malformed_upgrade"),
+        (KEY, "caf\xe9", "malformed_upgrade"),
+        ("GET ", "POST ", "malformed_upgrade"),
+        ("HTTP/1.1", "HTTP/1.0", "malformed_upgrade"),
+        ("Upgrade: websocket", "Content-Length: 3", "malformed_upgrade"),
+        ("Upgrade: websocket", "Transfer-Encoding: chunked", "malformed_upgrade"),
+    ],
+)
+def test_a_wrong_handshake_has_no_key(old: str, new: str, code: str) -> None:
+    head = parsed(upgrade().decode().replace(old, new).encode("latin-1"))
+    with pytest.raises(HeadError) as caught:
+        websocket_key(head)
+    assert (caught.value.status, caught.value.code) == (400, code)
+
+
+_lines = st.lists(
+    st.one_of(
+        st.binary(max_size=40),
+        st.sampled_from(
+            [b"Host: a", b"Upgrade: websocket", b"Connection: upgrade", b"X:", b"Content-Length: -1"]
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(_lines, st.sampled_from([b"\r\n", b"\n", b"\r", b"\r\n\r\n"]), st.binary(max_size=20))
+@example([b"GET / HTTP/1.1", b"Host: a"], b"\r\n", b"")
+def test_any_bytes_are_a_head_or_incomplete_or_refused(lines: list[bytes], end: bytes, rest: bytes) -> None:
+    data = b"GET / HTTP/1.1\r\n" + end.join([*lines, b"", rest])
+    with suppress(HeadError):
+        head = parse_head(data)
+        if head is not None:
+            is_websocket_upgrade(head)
+            websocket_key(head)
+
+
+_name = st.text("abcdefghijklmnopqrstuvwxyz-_!~0123456789", min_size=1, max_size=12)
+_value = st.text(
+    st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=30
+).map(lambda text: "".join(char for char in text if not 0x7F <= ord(char) < 0x80).strip(" \t"))
+
+
+@given(st.lists(st.tuples(_name, _value), max_size=20), st.integers(min_value=0), st.binary(max_size=10))
+def test_a_strict_head_comes_out_as_it_went_in_however_it_was_cut(
+    headers: list[tuple[str, str]], cut: int, rest: bytes
+) -> None:
+    headers = [(name, value) for name, value in headers if name not in ("host", "origin", "content-length")]
+    data = request("/p?q", *(f"{name}: {value}" for name, value in headers))
+    assert parse_head(data[: cut % len(data)]) is None
+    head = parsed(data + rest)
+    assert head.headers == (("host", "doorstep.test"), *headers)
+    assert head.size == len(data)

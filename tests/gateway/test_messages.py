@@ -1,0 +1,107 @@
+"""The JSON of both directions."""
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doorstep.gateway import messages
+from doorstep.gateway.cursor import START, Cursor
+from doorstep.gateway.messages import Ack, Ping, ProtocolViolation, Refresh, parse_op
+
+CURSOR = Cursor(42, "9f3c2b7a10d4e655")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            messages.welcome("teacher-é", CURSOR, resumed=True, ping_interval_ms=25_000),
+            {
+                "event": "doorstep.welcome",
+                "cursor": str(CURSOR),
+                "data": {
+                    "user_id": "teacher-é",
+                    "cursor": str(CURSOR),
+                    "resumed": True,
+                    "ping_interval_ms": 25_000,
+                },
+            },
+        ),
+        (
+            messages.reset("gone", START),
+            {
+                "event": "doorstep.reset",
+                "cursor": str(START),
+                "data": {"reason": "gone", "cursor": str(START)},
+            },
+        ),
+        (messages.token_expiring(500), {"event": "doorstep.token_expiring", "data": {"in_ms": 500}}),
+        (messages.refreshed(), {"event": "doorstep.refreshed", "data": {}}),
+        (messages.pong(), {"event": "doorstep.pong", "data": {}}),
+        (messages.reconnect(250), {"event": "doorstep.reconnect", "data": {"after_ms": 250}}),
+    ],
+)
+def test_control_messages(message: bytes, expected: object) -> None:
+    assert json.loads(message) == expected
+
+
+def test_a_notification_is_its_payload_with_number_and_cursor_in_front() -> None:
+    message = messages.notification(42, CURSOR, b'{"event":"essay.slot.assigned","id":"e1"}')
+    assert message == b'{"seq":42,"cursor":"42-9f3c2b7a10d4e655","event":"essay.slot.assigned","id":"e1"}'
+
+
+@pytest.mark.parametrize(
+    ("data", "op"),
+    [
+        (b'{"op":"ack","cursor":"42-9f3c2b7a10d4e655"}', Ack(CURSOR)),
+        (b'{"op":"refresh","token":"t"}', Refresh("t")),
+        (b' {"op":"ping","later":[1]} ', Ping()),
+    ],
+)
+def test_operations(data: bytes, op: object) -> None:
+    assert parse_op(data) == op
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"ping"',
+        b"{}",
+        b'{"op":1}',
+        b'{"op":["ping"]}',
+        b'{"op":"PING"}',
+        b'{"op":"subscribe"}',
+        b'{"op":"ack"}',
+        b'{"op":"ack","cursor":42}',
+        b'{"op":"ack","cursor":"42"}',
+        b'{"op":"refresh"}',
+        b'{"op":"refresh","token":""}',
+        b'{"op":"refresh","token":{}}',
+        b'{"op":"refresh","token":"' + b"x" * 8193 + b'"}',
+        b'{"op":"ping"}\xff',
+        b"[" * 4000,
+    ],
+)
+def test_what_is_no_operation_breaks_the_protocol(data: bytes) -> None:
+    with pytest.raises(ProtocolViolation):
+        parse_op(data)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_operation_or_break_the_protocol(data: bytes) -> None:
+    with suppress(ProtocolViolation):
+        assert isinstance(parse_op(data), Ack | Refresh | Ping)
+
+
+def test_a_token_is_shown_nowhere() -> None:
+    assert "secret" not in repr(parse_op(b'{"op":"refresh","token":"secret"}'))
+    with pytest.raises(ProtocolViolation) as caught:
+        parse_op(b'{"op":"refresh","token":["secret"]}')
+    assert "secret" not in str(caught.value)

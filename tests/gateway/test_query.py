@@ -1,0 +1,67 @@
+"""What the queries of sockets and polls say."""
+
+import pytest
+
+from doorstep.gateway.cursor import START
+from doorstep.gateway.head import HeadError
+from doorstep.gateway.poll import PollRequest
+from doorstep.gateway.query import SocketRequest
+from tests.gateway.wire import request
+
+
+def poll(query: str) -> PollRequest:
+    return PollRequest.parse(request(f"/v1/notifications?{query}"))
+
+
+def socket(query: str) -> SocketRequest:
+    return SocketRequest.parse(request(f"/v1/ws?{query}"), 1000)
+
+
+def test_defaults() -> None:
+    assert poll("") == PollRequest(after=None, limit=100, wait=0)
+    assert socket("") == SocketRequest(cursor=None, replay=0)
+
+
+def test_a_cursor() -> None:
+    assert poll(f"after={START}").after == START
+    assert socket(f"cursor={START}").cursor == START
+
+
+@pytest.mark.parametrize("text", ["", "42", "42-xyz", "-1-0000000000000000", "1-0000000000000000x"])
+def test_what_is_no_cursor_is_said_to_be_none(text: str) -> None:
+    assert poll(f"after={text}").after == "malformed"
+    assert socket(f"cursor={text}").cursor == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("query", "limit", "wait"),
+    [
+        ("limit=0&wait=31", 1, 30),
+        ("limit=1001&wait=0.5", 1000, 0.5),
+        ("limit=7&wait=25", 7, 25),
+        ("limit=" + "9" * 400, 1000, 0),
+    ],
+)
+def test_numbers_are_clamped(query: str, limit: int, wait: float) -> None:
+    assert (poll(query).limit, poll(query).wait) == (limit, wait)
+
+
+@pytest.mark.parametrize("number", ["", "x", "-1", "1e9", "nan", "inf", ".", "1.1.1", "%D9%A1", "0x10"])
+def test_what_is_no_number_is_refused(number: str) -> None:
+    for read in (
+        lambda: poll(f"limit={number}"),
+        lambda: poll(f"wait={number}"),
+        lambda: socket(f"replay={number}"),
+    ):
+        with pytest.raises(HeadError) as caught:
+            read()
+        assert (caught.value.status, caught.value.code) == (400, "malformed_query")
+
+
+def test_replay_is_clamped() -> None:
+    assert socket("replay=5000").replay == 1000
+
+
+def test_a_head_that_is_not_whole_is_refused() -> None:
+    with pytest.raises(HeadError):
+        PollRequest.parse(b"GET / HTTP/1.1\r\n")
