@@ -1,0 +1,74 @@
+"""Reads the log for every subscriber that is behind: many users in one pipeline, one page each."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from doorstep.actors.breaker import Breaker
+from doorstep.actors.store.errors import StoreUnavailable
+from doorstep.actors.store.log import Log, Page, Want
+
+_BATCH = 200
+
+
+class Reader(Protocol):
+    """A subscriber, as far as reading goes."""
+
+    def want(self) -> Want | None:
+        """What to read for it; None when it is gone."""
+
+    def take(self, page: Page) -> None:
+        """Take the page that was read."""
+
+
+class CatchUp:
+    """The queue of subscribers that are behind, and the task that reads for them.
+
+    While Redis is away the queue keeps: every reader gets its page when Redis is back.
+    """
+
+    def __init__(self, log: Log, redis: Breaker) -> None:
+        self._log = log
+        self._redis = redis
+        self._queue: deque[Reader] = deque()
+        self._filled = asyncio.Event()
+
+    def add(self, reader: Reader) -> None:
+        """Read a page for `reader`, soon. It must not be in the queue already."""
+        self._queue.append(reader)
+        self._filled.set()
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            await self._filled.wait()
+            batch = self._next_batch()
+            if batch:
+                await self._read(batch)
+
+    def _next_batch(self) -> list[tuple[Reader, Want]]:
+        batch: list[tuple[Reader, Want]] = []
+        while self._queue and len(batch) < _BATCH:
+            reader = self._queue.popleft()
+            if (want := reader.want()) is not None:
+                batch.append((reader, want))
+        if not self._queue:
+            self._filled.clear()
+        return batch
+
+    async def _read(self, batch: Sequence[tuple[Reader, Want]]) -> None:
+        wants = [want for _, want in batch]
+        pages = await self._insist(wants)
+        for (reader, _), page in zip(batch, pages, strict=True):
+            reader.take(page)
+
+    async def _insist(self, wants: Sequence[Want]) -> Sequence[Page]:
+        while True:
+            try:
+                pages = await self._log.read(wants)
+            except StoreUnavailable as error:
+                await asyncio.sleep(self._redis.failure(error))
+            else:
+                self._redis.success()
+                return pages

@@ -1,0 +1,152 @@
+"""The inbox: what one subscriber has got of its user's log, and what it gets next. Pure.
+
+A subscriber is a socket or a long poll. Its inbox is told what happened (a push came, a page of the log was
+read, the subscriber is full or has room again) and answers with what to do. The holder does it.
+
+    state     a push that continues    any other push    a page was read          blocked    drained
+    LIVE      send                     -> READING        -                        BLOCKED    -
+    READING   there is more to read    the same          send; LIVE, or again     BLOCKED*   -
+    BLOCKED   there is more to read    the same          drop it                  -          -> READING
+
+*) the page that is under way is dropped when it comes; what it held is read again after the drain.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from doorstep.actors.store.log import Logged, Page
+from doorstep.gateway.cursor import START, Cursor
+
+
+class State(Enum):
+    LIVE = auto()
+    READING = auto()
+    BLOCKED = auto()
+
+
+class OnPush(Enum):
+    """What to do with a push."""
+
+    SEND = auto()
+    READ = auto()
+    NOTHING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The first answer: the subscriber stands at `cursor`; `resumed` when it is the one it asked for."""
+
+    cursor: Cursor
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The subscriber's position is not part of the log any more; it goes on from `cursor`."""
+
+    reason: str
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Notifications that directly continue what the subscriber has."""
+
+    notifications: Sequence[Logged]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read the log from the inbox's cursor."""
+
+
+Step = Welcome | Reset | Send | Read
+
+
+class Inbox:
+    """One subscriber's position. It begins READING: its owner reads the first page without being told."""
+
+    __slots__ = ("_digest", "_more", "_seq", "_under_way", "_welcomed", "state")
+
+    def __init__(self, cursor: Cursor | None) -> None:
+        """Start at `cursor`; None: at the head, whatever that is."""
+        self.state = State.READING
+        self._welcomed = False
+        self._under_way = True
+        self._more = False
+        self._seq = -1 if cursor is None else cursor.seq
+        self._digest = "" if cursor is None else cursor.digest
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """How far the subscriber has got; None until the first page of one that asked for the head."""
+        return None if self._seq < 0 else Cursor(self._seq, self._digest)
+
+    def push(self, pushed: Logged) -> OnPush:
+        """A notification came over the feed: a hint that is usually enough."""
+        if self.state is State.LIVE:
+            if pushed.previous == self._digest and pushed.seq == self._seq + 1:
+                self._seq = pushed.seq
+                self._digest = pushed.digest
+                return OnPush.SEND
+            return self._read()
+        self._more = True
+        return OnPush.NOTHING
+
+    def is_elsewhere(self, head: Cursor | None) -> bool:
+        """Whether a live subscriber stands elsewhere than at the log's head."""
+        return self.state is State.LIVE and (head or START) != self.cursor
+
+    def see_head(self, head: Cursor | None) -> OnPush:
+        """Somebody looked at the log's head: read if that is not where a live subscriber stands."""
+        return self._read() if self.is_elsewhere(head) else OnPush.NOTHING
+
+    def block(self) -> None:
+        """The subscriber takes no more for now."""
+        self.state = State.BLOCKED
+
+    def drain(self) -> OnPush:
+        """The subscriber has room again."""
+        return self._read() if self.state is State.BLOCKED else OnPush.NOTHING
+
+    def page(self, page: Page) -> Sequence[Step]:
+        """A page that was read from this inbox's cursor; nothing to do if the subscriber is full by now."""
+        self._under_way = False
+        if self.state is not State.READING:
+            return ()
+        steps: list[Step] = []
+        before = self._before(page)
+        if not self._welcomed:
+            self._welcomed = True
+            steps.append(Welcome(before, resumed=self._seq >= 0 and page.reset is None))
+        if page.reset is not None:
+            steps.append(Reset(page.reset, page.head))
+        elif page.notifications:
+            steps.append(Send(page.notifications))
+            before = Cursor(page.notifications[-1].seq, page.notifications[-1].digest)
+        self._seq, self._digest = before.seq, before.digest
+        if self._more or (page.notifications and before != page.head):
+            self._more = False
+            self._under_way = True
+            steps.append(Read())
+        else:
+            self.state = State.LIVE
+        return steps
+
+    def _read(self) -> OnPush:
+        """Start reading, unless a page that was asked for before is still to come: it will do."""
+        self.state = State.READING
+        if self._under_way:
+            return OnPush.NOTHING
+        self._under_way = True
+        return OnPush.READ
+
+    def _before(self, page: Page) -> Cursor:
+        """Where the subscriber stands before it gets what is on the page."""
+        if page.reset is not None:
+            return page.head
+        if page.notifications:
+            first = page.notifications[0]
+            return Cursor(first.seq - 1, first.previous)
+        return self.cursor or page.head

@@ -1,0 +1,70 @@
+"""Where a partition is read from, and whether Redis has lost what it acknowledged. Pure.
+
+Kafka's committed offset says what need not be read again as long as Redis keeps what was written to it. The
+mark beside the data says up to where Redis has it: marks are written before the commit of the same offsets,
+so a mark that is missing or behind the commit means that writes are lost.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+Partition = tuple[str, int]
+"""Topic and partition."""
+
+
+class End(Enum):
+    """An end of a partition, whatever offset that is."""
+
+    BEGINNING = "beginning"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an assigned partition."""
+
+    committed: int | None
+    """Kafka's offset of the group."""
+    mark: int | None
+    """Redis' offset of the group."""
+    context: bool
+    """Whether its records tell whose batch it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to go on with the partitions of an assignment."""
+
+    starts: Mapping[Partition, int | End]
+    contexts_lost: bool
+    """Redis has lost everything: the contexts are to be read again before the first event."""
+
+
+def plan(assigned: Mapping[Partition, Known], start: Literal["earliest", "latest"]) -> Plan:
+    """Where to start with each partition. `start` counts for events of a group that has read nothing yet."""
+    starts = {partition: _start(known, start) for partition, known in assigned.items()}
+    return Plan(starts, contexts_lost=any(map(_is_lost, assigned.values())))
+
+
+def _is_lost(known: Known) -> bool:
+    return known.committed is not None and known.mark is None
+
+
+def _start(known: Known, start: Literal["earliest", "latest"]) -> int | End:
+    match known:
+        case Known(committed=None, mark=int(mark), context=False) if start == "latest":
+            return mark  # it started at the end of then, and died before its first commit
+        case Known(committed=None, mark=None, context=False) if start == "latest":
+            return End.END
+        case Known(committed=None) | Known(mark=None):
+            return End.BEGINNING
+        case Known(committed=int(committed), mark=int(mark)):
+            return min(committed, mark)
+    raise AssertionError(known)
+
+
+def lost_writes(written: Mapping[Partition, int], found: Mapping[Partition, int]) -> bool:
+    """Whether the marks that were last written are not there any more, or older ones."""
+    return any(found.get(partition, -1) < offset for partition, offset in written.items())

@@ -1,0 +1,184 @@
+"""A session: one membership in the consumer group, and all that goes on while it lasts."""
+
+import asyncio
+
+import structlog
+
+from doorstep.actors.kafka_member import KafkaUnavailableError, Member
+from doorstep.actors.metrics import ConsumerMetrics
+from doorstep.actors.pacing import Pace
+from doorstep.actors.recovery import Partition
+from doorstep.actors.store.errors import StoreError, StoreUnavailable
+from doorstep.actors.term import Term, Tools
+
+_POLL_S = 0.5
+_SOON_S = 0.005
+_WATCH_S = 1.0
+_BEAT_S = 0.25
+_DRAIN_S = 5.0
+_HOPELESS = 20
+
+logger = structlog.get_logger(__name__)
+
+
+class Session:
+    """Reads the partitions that it is assigned, and has their records carried out."""
+
+    def __init__(self, tools: Tools, topics: frozenset[str], metrics: ConsumerMetrics) -> None:
+        """`topics` are all that are routed."""
+        self.term: Term | None = None
+        """The present one; None while no partition is assigned."""
+        self.lag: dict[str, int] = {}
+        """By topic, how many offsets of the assigned partitions were not done with a second ago."""
+        self._tools = tools
+        self._topics = topics
+        self._metrics = metrics
+        self._member = tools.member
+        self._loop = asyncio.get_running_loop()
+        self._tasks = asyncio.TaskGroup()
+        self._beat_at = self._loop.time()
+
+    @property
+    def assigned(self) -> frozenset[Partition]:
+        """The partitions that are this consumer's."""
+        return self._member.assigned
+
+    @property
+    def paused(self) -> frozenset[Partition]:
+        """Those of them that are not fetched now."""
+        return self._member.paused
+
+    async def run(self) -> None:
+        """Join the group and work until cancelled. Raises when only a new session can help."""
+        try:
+            async with self._tasks:
+                await self._member.start(self._topics, self._begin, self._revoked)
+                self._tools.kafka.success("connect")
+                for work in (self._beat, self._read, self._watch_redis, self._watch_kafka):
+                    self._tasks.create_task(work())
+        finally:
+            await self._member.stop()
+
+    async def finish(self, timeout_s: float) -> None:
+        """Take no more records; finish and commit what was taken, as far as time allows. Then end `run`."""
+        term = self.term
+        if term is not None:
+            await term.finish(timeout_s)
+            self._replace_term(None)
+
+    async def trust(self) -> None:
+        """See `Term.trust`; also, that this process was not frozen for so long that others do its work now."""
+        if self._loop.time() - self._beat_at > self._tools.settings.kafka.session_timeout_ms / 1000:
+            logger.warning("frozen for longer than the session timeout: beginning again at the commits")
+            self._beat_at = self._loop.time()
+            self._begin(self._member.assigned)
+            raise StoreUnavailable("this process was frozen; others may have done its work")
+        if self.term is not None:
+            await self.term.trust()
+
+    async def verify(self) -> None:
+        """See `Term.verify`."""
+        if self.term is not None:
+            await self.term.verify()
+
+    def apply_pauses(self) -> None:
+        """Pause what is not to be fetched now, and resume the rest; to be called when that changes."""
+        tools, term = self._tools, self.term
+        if term is None or term.state != "running" or tools.redis.is_open or tools.kafka.is_open:
+            self._member.set_paused(self._member.assigned)
+        elif term.events_wait:
+            self._member.set_paused({each for each in term.assigned if each[0] not in tools.context_topics})
+        else:
+            self._member.set_paused(())
+
+    # Terms
+
+    def _begin(self, assigned: frozenset[Partition]) -> None:
+        """These partitions are ours; again, where they are the same as before."""
+        self._metrics.partitions.set(len(assigned))
+        self._replace_term(Term(assigned, self._tools, self.apply_pauses, self._lost) if assigned else None)
+
+    def _lost(self, term: Term) -> None:
+        """Redis has lost what it acknowledged in this term: begin again at its marks."""
+        if term is self.term:
+            self._metrics.rebuilds.inc()
+            self._begin(term.assigned)
+
+    async def _revoked(self) -> None:
+        """All partitions go to others, or come back."""
+        await self.finish(_DRAIN_S)
+
+    def _replace_term(self, term: Term | None) -> None:
+        if self.term is not None:
+            self.term.cancel()
+        self.term = term
+        if term is not None:
+            term.start(self._tasks)
+        self.apply_pauses()
+
+    # Reading
+
+    async def _read(self) -> None:
+        pace = Pace(self._tools.settings.kafka.linger_ms / 1000)
+        failures = 0
+        while True:
+            try:
+                await self._read_once(pace)
+            except KafkaUnavailableError as error:
+                failures += 1
+                if failures > _HOPELESS:
+                    raise
+                await asyncio.sleep(self._tools.kafka.failure(error, "poll"))
+                if self.term is not None:
+                    self.term.rewind()
+            else:
+                failures = 0
+                self._tools.kafka.success("poll")
+
+    async def _read_once(self, pace: Pace) -> None:
+        await asyncio.sleep(pace.wait(self._loop.time()))
+        term = self.term
+        rooms = {} if term is None else term.rooms()
+        if term is not None and term.state == "running" and not rooms:
+            await term.wait_for_room(_POLL_S)
+            return
+        started, limit = self._loop.time(), self._tools.settings.kafka.max_poll_records if rooms else 1
+        whole = term is None or len(rooms) == len(term.assigned)
+        polled = await self._member.poll(rooms, limit, _POLL_S if whole else _SOON_S)
+        pace.polled(started, brought=bool(polled), more=sum(len(records) for _, records in polled) >= limit)
+        if polled and self.term is not None:
+            if self.term is term and term.state == "running":
+                term.take(polled)
+            else:
+                self.term.rewind()  # read for a term that is over
+
+    # Watching
+
+    async def _beat(self) -> None:
+        while True:
+            self._beat_at = self._loop.time()
+            await asyncio.sleep(_BEAT_S)
+
+    async def _watch_redis(self) -> None:
+        while True:
+            try:
+                await (self._tools.marks.server_identity() if self.term is None else self.term.verify())
+            except StoreError as error:
+                self._tools.redis.failure(error, "watch")
+            else:
+                self._tools.redis.success("watch")
+            await asyncio.sleep(_WATCH_S)
+
+    async def _watch_kafka(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            try:
+                ends = await self._member.ends(self._member.assigned or self._any_partition())
+            except KafkaUnavailableError as error:
+                self._tools.kafka.failure(error, "watch")
+            else:
+                self._tools.kafka.success("watch")
+                self.lag = {} if self.term is None else self.term.lag(ends)
+
+    def _any_partition(self) -> list[Partition]:
+        return self._member.partitions_of(self._topics)[:1]

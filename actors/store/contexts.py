@@ -1,0 +1,225 @@
+"""Which user a batch belongs to, and the events that wait until that is known.
+
+Parking is durable: a parked event is acknowledged to Kafka, so it never expires by itself. Only `unpark`
+removes it, after it was appended or dead-lettered.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Literal, NamedTuple
+
+import msgpack
+
+from doorstep.actors.store.calls import Call, Connection, Script, command
+from doorstep.actors.store.link import Argument
+from doorstep.actors.store.parking import NO_LIMIT, ParkingIndex, Spot
+from doorstep.config.settings import ContextSettings
+
+_REGISTER = Script("register.lua")
+_PARK = Script("park.lua")
+_PARKED = Script("parked.lua")
+_UNPARK = Script("unpark.lua")
+_CLAIM = Script("claim.lua")
+
+_SWEEPER = "ds:{parking}:sweeper"
+
+Registered = Literal["new", "same", "conflict"]
+_REGISTERED: Mapping[bytes, Registered] = {b"new": "new", b"same": "same", b"conflict": "conflict"}
+
+
+class Parking(Enum):
+    """What became of an event whose batch has no known user."""
+
+    PARKED = "parked"
+    """It is kept, or was already (the same source was parked before)."""
+    BATCH_FULL = "batch_full"
+    """Not kept: too many events of this batch wait. Dead-letter it as `park_full`."""
+    FULL = "full"
+    """Not kept: too many events wait in all. Pause the event partitions, offer it again later."""
+
+
+class Raw(NamedTuple):
+    """A Kafka record as it came, so that it can be decoded again, or dead-lettered."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+    @property
+    def source(self) -> str:
+        """`topic/partition/offset`."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class Parked(NamedTuple):
+    """A parked event; `record.source` is its name for `unpark`."""
+
+    batch_id: str
+    record: Raw
+
+
+class Contexts:
+    """Contexts and parked events of all batches.
+
+    Every method raises `StoreUnavailable`, and may be repeated.
+    """
+
+    def __init__(self, connection: Connection, context: ContextSettings) -> None:
+        self._connection = connection
+        self._context = context
+        self._index = ParkingIndex(connection, context.park_ttl_s)
+
+    async def register(self, batch_id: str, user_id: str) -> Registered:
+        """Say whose batch it is. The first one said stays: another one changes nothing ("conflict")."""
+        call = _REGISTER.call([_user_key(batch_id)], [user_id, self._context.ttl_s * 1000])
+        said: bytes = await self._connection.run_one(call)
+        return _REGISTERED[said]
+
+    async def lookup(self, batch_ids: Iterable[str]) -> Mapping[str, str]:
+        """The users of those batches whose user is known.
+
+        Not for deciding where an event goes: earlier ones may still be parked. That is `resolve_or_park`.
+        """
+        batches = list(batch_ids)
+        # MGET, because to a key of another type it says "nothing", where GET would fail
+        replies = await self._connection.run([command("MGET", _user_key(batch)) for batch in batches])
+        return {batch: user.decode() for batch, (user,) in zip(batches, replies, strict=True) if user}
+
+    async def resolve_or_park(self, waiting: Sequence[tuple[str, Raw]]) -> Sequence[str | Parking]:
+        """For each (batch, record), in order: the user to append it to now, or what its parking came to.
+
+        A user is returned only when no event of the batch is parked. A record that is parked already stays
+        where it is. The events of one batch must be offered in their order, by one call at a time.
+        """
+        batches: dict[str, list[Raw]] = {}
+        for batch, record in waiting:
+            batches.setdefault(batch, []).append(record)
+        users = await self._resolve(batches.keys())
+        fates = await self._park({batch: batches[batch] for batch in batches.keys() - users.keys()})
+        return [users.get(batch) or fates[batch, record.source] for batch, record in waiting]
+
+    async def parked(self, batch_id: str, limit: int) -> Sequence[Parked]:
+        """The batch's first `limit` parked events, in the order they came."""
+        return await self._read(batch_id, "first", limit)
+
+    async def unpark(self, batch_id: str, sources: Sequence[str]) -> int:
+        """Remove exactly these, after they were appended or dead-lettered; returns how many are left.
+
+        Only at 0 may the offset of the batch's context be committed.
+        """
+        left: int = await self._connection.run_one(_UNPARK.call(_parked_keys(batch_id), sources))
+        await self._leave([(batch_id, source) for source in sources])
+        return left
+
+    async def expired(self, limit: int) -> Sequence[Parked]:
+        """Some of the events that have waited longer than `context.park_ttl_s`, by Redis' clock.
+
+        To be dead-lettered as `context_timeout` (or released, should their user be known by now), then
+        unparked. At most `limit`; fewer, even none, does not mean that there are no more.
+        """
+        overdue = await self._index.overdue(limit)
+        found = await self._read_all(overdue)
+        await self._leave(set(overdue) - {(each.batch_id, each.record.source) for each in found})
+        return found
+
+    async def orphans(self) -> Sequence[str]:
+        """Batches whose user is known and that have parked events nevertheless: to be released.
+
+        Left by a consumer that died between registration and release; or one is at it just now, which does
+        no harm, because appending is idempotent.
+        """
+        known = await self.lookup(await self._index.batches())
+        calls = [_PARKED.call(_parked_keys(batch), ["first", 1]) for batch in known]
+        return [batch for batch, some in zip(known, await self._connection.run(calls), strict=True) if some]
+
+    async def total(self) -> int:
+        """How many events are parked in all; after a crash too high until `expired` has tidied up."""
+        return await self._index.total()
+
+    async def claim_sweep(self, token: str, ttl_s: float) -> bool:
+        """Become, or stay, the one sweeper for the next `ttl_s` seconds. Saves work; nothing relies on it."""
+        return bool(await self._connection.run_one(_CLAIM.call([_SWEEPER], [token, int(ttl_s * 1000)])))
+
+    async def release_sweep(self, token: str) -> None:
+        """Let another one sweep."""
+        await self._connection.run_one(_CLAIM.call([_SWEEPER], [token, 0]))
+
+    async def _resolve(self, batches: Iterable[str]) -> Mapping[str, str]:
+        """The users of the batches that have one and nothing parked."""
+        names = list(batches)
+        replies = await self._connection.run([self._park_call(batch, ()) for batch in names])
+        return {name: said.decode() for name, said in zip(names, replies, strict=True) if type(said) is bytes}
+
+    async def _park(self, batches: Mapping[str, Sequence[Raw]]) -> Mapping[Spot, str | Parking]:
+        """Enter the index first; then park, or find the user known by now; then leave what is not parked."""
+        fates: dict[Spot, str | Parking] = {
+            (batch, record.source): Parking.FULL for batch, records in batches.items() for record in records
+        }
+        entered = await self._index.enter(list(fates), self._context.max_parked)
+        allowed = {
+            batch: some
+            for batch, records in batches.items()
+            if (some := [record for record in records if (batch, record.source) in entered])
+        }
+        replies = await self._connection.run([self._park_call(*each) for each in allowed.items()])
+        for (batch, records), reply in zip(allowed.items(), replies, strict=True):
+            for record, fate in zip(records, _fates(reply, len(records)), strict=True):
+                fates[batch, record.source] = fate
+        parked = [spot for spot in entered if fates[spot] is Parking.PARKED]
+        await self._index.enter(parked, NO_LIMIT)  # see `_leave`
+        await self._leave(entered.difference(parked))
+        return fates
+
+    async def _leave(self, spots: Iterable[Spot]) -> None:
+        """Take out of the index what is no longer parked.
+
+        A consumer that replays such an event may have parked it again after it was removed. It enters it once
+        more after that, and here it is looked for once more: one of the two puts it back.
+        """
+        gone = list(spots)
+        await self._index.leave(gone)
+        again = [(each.batch_id, each.record.source) for each in await self._read_all(gone)]
+        await self._index.enter(again, NO_LIMIT)
+
+    async def _read_all(self, spots: Iterable[Spot]) -> Sequence[Parked]:
+        batches: dict[str, list[str]] = {}
+        for batch, source in spots:
+            batches.setdefault(batch, []).append(source)
+        return [found for batch in batches for found in await self._read(batch, "these", *batches[batch])]
+
+    async def _read(self, batch_id: str, *which: Argument) -> Sequence[Parked]:
+        records = await self._connection.run_one(_PARKED.call(_parked_keys(batch_id), which))
+        return [Parked(batch_id, _unpack(record)) for record in records]
+
+    def _park_call(self, batch: str, records: Sequence[Raw]) -> Call:
+        arguments: list[Argument] = [self._context.max_parked_per_batch]
+        for record in records:
+            arguments += (record.source, _pack(record))
+        return _PARK.call([_user_key(batch), *_parked_keys(batch)], arguments)
+
+
+def _user_key(batch: str) -> str:
+    return f"ds:{{b:{batch}}}:user"
+
+
+def _parked_keys(batch: str) -> tuple[str, str]:
+    return f"ds:{{b:{batch}}}:parked", f"ds:{{b:{batch}}}:records"
+
+
+def _fates(reply: bytes | Sequence[int], count: int) -> Sequence[str | Parking]:
+    if isinstance(reply, bytes):
+        return [reply.decode()] * count
+    return [Parking.PARKED if is_in else Parking.BATCH_FULL for is_in in reply]
+
+
+def _pack(record: Raw) -> bytes:
+    packed: bytes = msgpack.packb((*record[:5], list(record.headers)))
+    return packed
+
+
+def _unpack(packed: bytes) -> Raw:
+    topic, partition, offset, key, value, headers = msgpack.unpackb(packed)
+    return Raw(topic, partition, offset, key, value, tuple((name, content) for name, content in headers))

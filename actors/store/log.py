@@ -1,0 +1,268 @@
+"""A user's log: numbered notifications, each of which proves all before it by the digest chain.
+
+`append` and `read` are one script call each (`append.lua`, `read.lua`), so that no reader and no second
+consumer ever sees half of it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from doorstep.actors.routing import slot_of
+from doorstep.actors.store.calls import Call, Connection, Script, command
+from doorstep.actors.store.link import Argument, Reply
+from doorstep.config.settings import HistorySettings
+from doorstep.gateway.cursor import START, Cursor
+
+_PAGE_BYTES = 256 * 1024
+_CALL_ENTRIES = 64
+"""A script call takes further slots until it has so many entries: it costs about 15 µs, and nobody else is
+served until it ends.
+"""
+_SLOT_ENTRIES = 500
+_SLOT_BYTES = 1 << 20
+"""No call has more than this of one slot, but at least one entry."""
+
+
+class Entry(NamedTuple):
+    """One notification to append: `payload` is its JSON object, `dedupe_key` what makes it a repeat."""
+
+    user_id: str
+    dedupe_key: bytes
+    payload: bytes
+
+
+class Appended(NamedTuple):
+    """The number of an entry in its user's log, and whether it is new or was there already."""
+
+    seq: int
+    new: bool
+
+
+class Logged(NamedTuple):
+    """One notification as it stands in a log: `previous` and `digest` are the chain before and after it."""
+
+    user_id: str
+    seq: int
+    previous: str
+    digest: str
+    payload: bytes
+
+    @property
+    def cursor(self) -> Cursor:
+        """The cursor of a client that has got it."""
+        return Cursor(self.seq, self.digest)
+
+
+class Want(NamedTuple):
+    """What to read: up to `limit` notifications after a cursor; without one, the last `replay`."""
+
+    user_id: str
+    after: Cursor | None
+    limit: int
+    replay: int = 0
+
+
+class Page(NamedTuple):
+    """What was read. The notifications continue the cursor and each other without a gap.
+
+    `reset` is None, or why the cursor can't be continued: "gone" (nothing is known of this user any more),
+    "trimmed" (what follows it is no longer kept), "diverged" (it is of another history). The client then
+    starts over at `head`, and the page has no notifications. There is more to read while the last of them is
+    before `head`.
+    """
+
+    notifications: Sequence[Logged]
+    head: Cursor
+    reset: str | None
+
+
+def log_key(slot: int, user_id: str) -> str:
+    """The key of a user's log; `head_key` and `ids_key` share its hash slot."""
+    return f"ds:{{s{slot}}}:{user_id}:log"
+
+
+def head_key(slot: int, user_id: str) -> str:
+    """The key of a user's head."""
+    return f"ds:{{s{slot}}}:{user_id}:head"
+
+
+def ids_key(slot: int, user_id: str) -> str:
+    """The key of a user's known dedupe keys."""
+    return f"ds:{{s{slot}}}:{user_id}:ids"
+
+
+def feed_channel(slot: int) -> str:
+    """The channel on which a slot's appends are published."""
+    return f"ds:{{s{slot}}}:feed"
+
+
+_APPEND = Script("append.lua")
+_READ = Script("read.lua")
+
+
+class _Share(NamedTuple):
+    """A slot's entries in a call, and which of them are whose."""
+
+    slot: int
+    entries: Sequence[Entry]
+    users: Mapping[str, Sequence[int]]
+
+
+class Log:
+    """The logs of all users."""
+
+    def __init__(self, connection: Connection, history: HistorySettings) -> None:
+        self._connection = connection
+        self._limits = (
+            history.max_count,
+            history.ttl_s * 1000,
+            history.head_ttl_s * 1000,
+            history.dedupe_window,
+            "SPUBLISH" if connection.sharded else "PUBLISH",
+        )
+        self.repairs = 0
+        """Users whose keys did not agree with each other and were put right by an append."""
+
+    async def append(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Sequence[Appended]]:
+        """Append entries, by slot, and say of each which number it has; a repeat has its first one's.
+
+        Each slot's entries are appended and published in one script, all slots' go out in one write. The
+        entries of one user keep their order. The caller sees to it that every entry is under its user's
+        slot, and that it has no other append of the same slot in flight.
+        Raises `StoreUnavailable`: any part may have been carried out; repeat the same call.
+        """
+        results: dict[int, list[Appended]] = {slot: [] for slot in batches}
+        for wave in _waves(batches):
+            groups = list(self._groups(wave))
+            replies = await self._connection.run([self._append_call(group) for group in groups])
+            for group, reply in zip(groups, replies, strict=True):
+                self.repairs += reply[-1]
+                _sort_out(group, reply, results)
+        return results
+
+    async def read(self, wants: Sequence[Want]) -> Sequence[Page]:
+        """Read a page for each want, in one write per server. Raises `StoreUnavailable`.
+
+        A page is shorter than its want where it would be larger than about 256 KiB.
+        """
+        replies = await self._connection.run([_read_call(want) for want in wants])
+        return [_page(want, reply) for want, reply in zip(wants, replies, strict=True)]
+
+    async def heads(self, user_ids: Iterable[str]) -> Sequence[Cursor | None]:
+        """The head of each user's log; None where there is none. Raises `StoreUnavailable`."""
+        keys = [head_key(slot_of(user_id), user_id) for user_id in user_ids]
+        replies = await self._connection.run([command("HMGET", key, "s", "d") for key in keys])
+        return [Cursor(int(seq), digest.decode()) if seq and digest else None for seq, digest in replies]
+
+    def _groups(self, wave: Mapping[int, Sequence[Entry]]) -> Iterator[Sequence[_Share]]:
+        """What goes into one script call: one slot where slots may be on different servers, else several."""
+        group: list[_Share] = []
+        size = 0
+        for slot, entries in wave.items():
+            group.append(_Share(slot, entries, _by_user(entries)))
+            size += len(entries)
+            if self._connection.sharded or size >= _CALL_ENTRIES:
+                yield group
+                group, size = [], 0
+        if group:
+            yield group
+
+    def _append_call(self, group: Sequence[_Share]) -> Call:
+        keys: list[str] = []
+        arguments: list[Argument] = [*self._limits, len(group)]
+        for slot, entries, users in group:
+            arguments += (feed_channel(slot), len(users))
+            for user_id, places in users.items():
+                stem = f"ds:{{s{slot}}}:{user_id}:"
+                keys += (stem + "log", stem + "head", stem + "ids")
+                arguments += (user_id, len(places))
+                arguments += [entries[place].dedupe_key for place in places]
+                arguments += [entries[place].payload for place in places]
+        return _APPEND.call(keys, arguments)
+
+
+def _by_user(entries: Sequence[Entry]) -> Mapping[str, Sequence[int]]:
+    users: dict[str, list[int]] = {}
+    for place, entry in enumerate(entries):
+        users.setdefault(entry.user_id, []).append(place)
+    return users
+
+
+def _waves(batches: Mapping[int, Sequence[Entry]]) -> Iterator[Mapping[int, Sequence[Entry]]]:
+    """Parts to be sent one after the other, so that no slot's call is too large for the server.
+
+    Not at once: if the first call for a slot failed, the second one would overtake it.
+    """
+    rest = {slot: entries for slot, entries in batches.items() if entries}
+    while rest:
+        wave = {slot: entries[: _fitting(entries)] for slot, entries in rest.items()}
+        yield wave
+        rest = {slot: left for slot, entries in rest.items() if (left := entries[len(wave[slot]) :])}
+
+
+def _fitting(entries: Sequence[Entry]) -> int:
+    """How many of the first entries fit into one call: at least one."""
+    size = 0
+    for count, entry in enumerate(entries):
+        size += len(entry.payload)
+        if count and (count == _SLOT_ENTRIES or size > _SLOT_BYTES):
+            return count
+    return len(entries)
+
+
+def _sort_out(group: Sequence[_Share], reply: Sequence[int], results: dict[int, list[Appended]]) -> None:
+    """Put the numbers, which come by user, into the order of the entries."""
+    numbers = iter(reply)
+    for slot, entries, users in group:
+        seqs = [0] * len(entries)
+        for places in users.values():
+            for place in places:
+                seqs[place] = next(numbers)
+        results[slot] += [Appended(abs(seq), seq > 0) for seq in seqs]
+
+
+def _read_call(want: Want) -> Call:
+    slot = slot_of(want.user_id)
+    if want.after is None:
+        mode: tuple[Argument, ...] = ("last", want.replay, min(want.limit, want.replay))
+    else:
+        mode = ("after", want.after.seq, want.limit)
+    return _READ.call([log_key(slot, want.user_id), head_key(slot, want.user_id)], [*mode, _PAGE_BYTES])
+
+
+def _page(want: Want, reply: Reply) -> Page:
+    """Judge what `read.lua` returned. Only entries that continue the cursor and each other count."""
+    head = Cursor(int(reply[0]), reply[1].decode()) if reply else START
+    entries = [(digests[:16].decode(), digests[16:].decode(), payload) for digests, payload in _pairs(reply)]
+    if want.after is None:
+        first = int(reply[2]) if reply else 1
+        return Page(_chain(want.user_id, first, None, head, entries), head, None)
+    notifications = _chain(want.user_id, want.after.seq + 1, want.after.digest, head, entries)
+    if notifications:
+        return Page(notifications, head, None)
+    return Page((), head, _reason(want.after, head, known=bool(reply), entries=bool(entries)))
+
+
+def _pairs(reply: Reply) -> Iterable[tuple[bytes, bytes]]:
+    return zip(reply[3::2], reply[4::2], strict=True)
+
+
+def _chain(
+    user_id: str, seq: int, previous: str | None, head: Cursor, entries: Sequence[tuple[str, str, bytes]]
+) -> Sequence[Logged]:
+    chain: list[Logged] = []
+    for before, after, payload in entries:
+        if previous not in (None, before) or (seq == head.seq and after != head.digest):
+            break
+        chain.append(Logged(user_id, seq, before, after, payload))
+        seq, previous = seq + 1, after
+    return chain
+
+
+def _reason(after: Cursor, head: Cursor, *, known: bool, entries: bool) -> str | None:
+    """Why nothing continues the cursor; None when that is because it is the head."""
+    if after == head:
+        return None
+    if not known:
+        return "gone"
+    return "diverged" if entries or after.seq >= head.seq else "trimmed"

@@ -1,0 +1,77 @@
+"""Consumers' offsets, kept beside the data: they tell a Redis that lost writes it had acknowledged.
+
+Redis replicates and persists in order. So if a mark is there, so is every append that was acknowledged
+before it. If it is older than what was written, or missing, appends may be missing as well.
+
+Every master has to vouch for itself. In a Cluster the marks are written under the hash tag of every slot, and
+read from one of them per master: so each master has some, however the slots were moved.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from doorstep.actors.routing import SLOTS
+from doorstep.actors.store.calls import Connection, command
+from doorstep.actors.store.errors import StoreUnavailable
+from doorstep.actors.store.link import pack
+from doorstep.actors.store.server import Server
+
+Partition = tuple[str, int]
+"""Topic and partition."""
+
+
+class Marks:
+    """The marks of all consumer groups. Every method raises `StoreUnavailable`, and may be repeated."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._slots = range(SLOTS) if connection.sharded else range(1)
+
+    async def write(self, group: str, offsets: Mapping[Partition, int]) -> None:
+        """Keep the lowest unacknowledged offset of these partitions, on every master.
+
+        To be called only after all appends below them were acknowledged.
+        """
+        fields = [
+            argument
+            for (topic, partition), offset in offsets.items()
+            for argument in (f"{topic}/{partition}", offset)
+        ]
+        if fields:
+            await self._connection.run([command("HSET", _key(slot, group), *fields) for slot in self._slots])
+
+    async def read(self, group: str) -> Mapping[Partition, int]:
+        """What every master still knows: of each partition the lowest mark over the masters.
+
+        A partition that one of them does not know is missing.
+        """
+        placed = await self._connection.place([_key(slot, group) for slot in self._slots])
+        keys = [hosted[0] for hosted in placed.values() if hosted]
+        return _lowest(await self._connection.run([command("HGETALL", key) for key in keys]))
+
+    async def server_identity(self) -> str:
+        """Another one after a master was restarted, or replaced by its replica."""
+        servers = await self._connection.place([])
+        return ",".join(sorted([await _run_id(server) for server in servers]))
+
+
+def _key(slot: int, group: str) -> str:
+    return f"ds:{{s{slot}}}:marks:{group}"
+
+
+def _lowest(replies: Sequence[Mapping[bytes, bytes]]) -> Mapping[Partition, int]:
+    known_by_all = frozenset[bytes].intersection(*(frozenset(reply) for reply in replies))
+    return {_partition(field): min(int(reply[field]) for reply in replies) for field in known_by_all}
+
+
+def _partition(field: bytes) -> Partition:
+    topic, _, partition = field.decode().rpartition("/")
+    return topic, int(partition)
+
+
+async def _run_id(server: Server) -> str:
+    (info,) = await server.exchange(pack(("INFO", "server")), 1)
+    found = re.search(rb"^run_id:(\w+)", info, re.MULTILINE) if isinstance(info, bytes) else None
+    if found is None:
+        raise StoreUnavailable(f"Redis does not tell its run_id in INFO: {info!r}")
+    return found[1].decode()

@@ -1,0 +1,71 @@
+"""The index of all parked events: how many there are, and which have waited too long.
+
+It is on one server, while the batches are everywhere. It is written before an event is parked and after one
+was removed, so that a crash leaves too much in it, never too little.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from doorstep.actors.store.calls import Connection, Script, command
+
+Spot = tuple[str, str]
+"""Where an event is parked: its batch and its source (`topic/partition/offset`)."""
+
+NO_LIMIT = 1 << 53
+
+_KEY = "ds:{parking}:index"
+_RESERVE = Script("reserve.lua")
+_OVERDUE = Script("overdue.lua")
+_SCAN_PAGE = 1000
+
+
+class ParkingIndex:
+    """Every method raises `StoreUnavailable`, and may be repeated."""
+
+    def __init__(self, connection: Connection, ttl_s: int) -> None:
+        self._connection = connection
+        self._ttl_ms = ttl_s * 1000
+
+    async def enter(self, spots: Sequence[Spot], limit: int) -> set[Spot]:
+        """Enter spots while there are fewer than `limit`; returns those that are in, now or already."""
+        if not spots:
+            return set()
+        call = _RESERVE.call([_KEY], [limit, self._ttl_ms, *map(_member, spots)])
+        entered = await self._connection.run_one(call)
+        return {spot for spot, is_in in zip(spots, entered, strict=True) if is_in}
+
+    async def leave(self, spots: Iterable[Spot]) -> None:
+        """Remove spots."""
+        members = [_member(spot) for spot in spots]
+        if members:
+            await self._connection.run_one(command("ZREM", _KEY, *members))
+
+    async def overdue(self, limit: int) -> Sequence[Spot]:
+        """Up to `limit` spots that were entered longer than the time to live ago, by the server's clock."""
+        return [_spot(member) for member in await self._connection.run_one(_OVERDUE.call([_KEY], [limit]))]
+
+    async def batches(self) -> set[str]:
+        """The batches of all spots that are in for as long as this takes."""
+        batches: set[str] = set()
+        cursor = b"0"
+        while True:
+            scan = command("ZSCAN", _KEY, cursor, "COUNT", _SCAN_PAGE)
+            cursor, found = await self._connection.run_one(scan)
+            batches |= {_spot(member)[0] for member in found[::2]}
+            if cursor == b"0":
+                return batches
+
+    async def total(self) -> int:
+        """How many spots are in."""
+        total: int = await self._connection.run_one(command("ZCARD", _KEY))
+        return total
+
+
+def _member(spot: Spot) -> str:
+    batch, source = spot
+    return f"{source} {batch}"  # the names of topics have no spaces
+
+
+def _spot(member: bytes) -> Spot:
+    source, _, batch = member.decode().partition(" ")
+    return batch, source
