@@ -1,0 +1,91 @@
+# Everything a person or CI does here. `make` alone lists the targets. Needs Python 3.11+ and make;
+# `make test` fetches the rest, or says how to.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := config gateway actors demo benchmarks
+ARGS ?=
+MAVEN_OPTIONS := --batch-mode --no-transfer-progress
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-dev setup-tests demo lint format test test-containers lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.runtime ## install Doorstep into .venv (pip only, from the hash-locked requirements)
+
+demo: setup ## run the demo: broker, Valkey, Ray, services and page (make demo ARGS=--check to test it)
+	$(BIN)/doorstep demo $(ARGS)
+
+setup-dev: $(VENV)/.dev build/types/.linked ## install what lint and tests need into .venv
+
+setup-tests: setup-dev build/kafka/.fetched ## also get the real parts the tests run on: Kafka, Java, Chromium
+	@tests/support/need.sh java default-jre-headless
+	@tests/support/need.sh chromium chromium
+
+lint: setup-dev ## ruff and mypy --strict over everything, tests included
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES:%=-p doorstep.%) -p tests
+
+format: setup-dev ## let ruff format everything and fix what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup-tests lint ## set up everything, then lint and all tests (make test ARGS="-k cursor")
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+
+test-containers: setup-dev ## on Docker: the deployment of deploy/, and every test that needs Kafka or Valkey
+	tests/containers/docker.sh env DOORSTEP_TEST_CONTAINERS=1 $(BIN)/python -m pytest $(ARGS)
+
+lock: ## write requirements/*.txt from pyproject.toml (needs uv; make lock ARGS=--upgrade)
+	@command -v uv >/dev/null || { echo "uv is missing: $(PYTHON) -m pip install uv"; exit 1; }
+	$(call compile,dev,--extra dev $(ARGS))
+	$(call compile,runtime,--constraint requirements/dev.txt $(ARGS))
+	@! grep -n '://' requirements/*.txt || { echo "a lock names a host"; exit 1; }
+
+clean: ## remove what was built and cached (not .venv)
+	rm -rf build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# setuptools comes in on stdin: it builds Doorstep itself (--no-build-isolation), so it must be locked too.
+define compile
+echo 'setuptools>=80' | uv pip compile pyproject.toml - $(2) --output-file requirements/$(1).txt \
+	--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+	--custom-compile-command 'make lock' --quiet
+endef
+
+define install
+@echo "Installing requirements/$(1).txt into $(VENV) …"
+$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements/$(1).txt
+$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+@touch $@
+endef
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Doorstep needs Python 3.11 or later; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "python3-venv is missing: apt-get install -y python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(BIN)/pip requirements/runtime.txt pyproject.toml
+	$(call install,runtime)
+
+$(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
+	$(call install,dev)
+
+# mypy finds namespace packages by their folders, so it gets folders that are named like the packages.
+build/types/.linked: Makefile
+	mkdir -p build/types/doorstep
+	for package in $(PACKAGES); do ln -sfn ../../../$$package build/types/doorstep/$$package; done
+	@touch $@
+
+build/kafka/.fetched: tests/kafka/pom.xml
+	@tests/support/need.sh mvn maven
+	@echo "Fetching Apache Kafka (54 MB, once) …"
+	rm -rf build/kafka
+	-mvn $(MAVEN_OPTIONS) -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/build/kafka && touch $@

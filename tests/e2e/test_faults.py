@@ -1,0 +1,125 @@
+"""Processes and servers that die in the middle of a stream: nothing is lost, doubled or out of order."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import redis
+
+from tests.e2e.conftest import ServiceFactory
+from tests.support.browser import Browser
+from tests.support.names import Names
+from tests.support.publisher import Publisher
+from tests.support.records import teacher_notification
+from tests.support.servers import KafkaServer, ValkeyServer
+from tests.support.service import Service
+
+USERS = 20
+
+
+@contextlib.asynccontextmanager
+async def browsers_of(service: Service, names: Names) -> AsyncIterator[Sequence[Browser]]:
+    async with contextlib.AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(Browser(service.address, names.user(number)))
+            for number in range(USERS)
+        ]
+
+
+async def stream(publisher: Publisher, names: Names, first: int, count: int, per_second: float) -> None:
+    """Publish `count` events at a steady rate, round the users."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    for number in range(first, first + count):
+        await asyncio.sleep(max(start + (number - first) / per_second - loop.time(), 0))
+        publisher.send(teacher_notification(names.user(number % USERS), {"number": number}))
+
+
+async def check(browsers: Sequence[Browser], events: int, within_s: float = 40) -> None:
+    """Every browser has its share, in order, once."""
+    for which, browser in enumerate(browsers):
+        numbers = list(range(which, events, USERS))
+        await browser.wait_for(len(numbers), within_s)
+        assert [n["data"]["number"] for n in browser.journal.notifications] == numbers
+        assert browser.journal.seqs == list(range(1, len(numbers) + 1))
+        assert browser.journal.resets == []
+
+
+async def test_holders_and_consumers_killed_in_the_middle(
+    serve: ServiceFactory, broker: KafkaServer, valkey: ValkeyServer, publisher: Publisher, names: Names
+) -> None:
+    service = await asyncio.to_thread(
+        serve,
+        broker,
+        valkey,
+        DOORSTEP_HOLDERS="2",
+        DOORSTEP_CONSUMERS="2",
+        DOORSTEP_KAFKA__SESSION_TIMEOUT_MS="6000",
+    )
+    async with browsers_of(service, names) as browsers:
+        publishing = asyncio.create_task(stream(publisher, names, 0, 5000, 1000))
+        for kind in ("Holder", "Consumer", "Holder", "Gateway"):
+            await asyncio.sleep(1)
+            await asyncio.to_thread(service.kill, kind)
+        await publishing
+        await asyncio.to_thread(publisher.flush)
+        await check(browsers, 5000, 60)
+        assert publisher.failed == []
+        assert any(browser.journal.connects > 1 for browser in browsers)
+        await asyncio.to_thread(service.wait_until_ready)
+
+
+async def test_redis_stopped_for_10_s_with_its_feeds_cut_before(
+    serve: ServiceFactory,
+    broker: KafkaServer,
+    valkey_factory: "type[ValkeyServer]",
+    publisher: Publisher,
+    names: Names,
+) -> None:
+    valkey = valkey_factory(appendfsync="always")
+    service = await asyncio.to_thread(serve, broker, valkey)
+    async with browsers_of(service, names) as browsers:
+        publishing = asyncio.create_task(stream(publisher, names, 0, 3000, 200))
+        await asyncio.sleep(1)
+        with redis.Redis.from_url(valkey.url) as client:
+            assert client.execute_command("CLIENT", "KILL", "TYPE", "pubsub") > 0
+        await asyncio.sleep(1)
+        await asyncio.to_thread(valkey.stop)
+        await asyncio.sleep(3)
+        told = await asyncio.to_thread(service.readiness)
+        await asyncio.sleep(7)
+        await asyncio.to_thread(valkey.start)
+        await publishing
+        await check(browsers, 3000)
+        assert told["ready"] is False
+        assert told["reasons"]["redis"]["state"] == "open"
+        assert told["reasons"]["redis"]["since"]
+        assert all(browser.journal.connects == 1 for browser in browsers)
+        await asyncio.to_thread(service.wait_until_ready)
+
+
+async def test_kafka_stopped_for_10_s(
+    serve: ServiceFactory,
+    kafka_factory: "type[KafkaServer]",
+    valkey: ValkeyServer,
+    names: Names,
+) -> None:
+    kafka = await asyncio.to_thread(kafka_factory, num_partitions="4")
+    publisher = Publisher(kafka.bootstrap)
+    service = await asyncio.to_thread(serve, kafka, valkey)
+    async with browsers_of(service, names) as browsers:
+        publishing = asyncio.create_task(stream(publisher, names, 0, 4000, 200))
+        await asyncio.sleep(3)
+        await asyncio.to_thread(kafka.stop)
+        await asyncio.sleep(6)
+        told = await asyncio.to_thread(service.readiness)
+        await asyncio.sleep(4)
+        await asyncio.to_thread(kafka.start)
+        await publishing
+        await asyncio.to_thread(publisher.flush)
+        assert publisher.failed == []
+        await check(browsers, 4000)
+        assert told["ready"] is False
+        assert told["reasons"]["kafka"]["state"] == "open"
+        assert all(browser.journal.connects == 1 for browser in browsers)
+        await asyncio.to_thread(service.wait_until_ready)

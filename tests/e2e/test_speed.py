@@ -1,0 +1,86 @@
+"""Figures that must hold on any machine like this one: latency at 500 events/s, memory of an idle connection."""
+
+import asyncio
+import time
+
+from tests.e2e.conftest import ServiceFactory
+from tests.support.browser import Browser
+from tests.support.names import Names
+from tests.support.plugin import FigureRecorder
+from tests.support.publisher import Publisher
+from tests.support.records import teacher_notification
+from tests.support.servers import KafkaServer, ValkeyServer
+from tests.support.service import Service, token_for
+
+USERS = 50
+RATE = 500
+SECONDS = 10
+IDLE = 4000
+
+
+async def test_latency_at_500_events_a_second(
+    serve: ServiceFactory,
+    broker: KafkaServer,
+    valkey: ValkeyServer,
+    publisher: Publisher,
+    names: Names,
+    record_figure: FigureRecorder,
+) -> None:
+    service = await asyncio.to_thread(serve, broker, valkey)
+    browsers = [Browser(service.address, names.user(number)) for number in range(USERS)]
+    for browser in browsers:
+        browser.open()
+    await asyncio.sleep(1.5)
+    start = time.monotonic()
+    for number in range(RATE * SECONDS):
+        due = start + number / RATE
+        await asyncio.sleep(max(due - time.monotonic(), 0))
+        publisher.send(teacher_notification(names.user(number % USERS), {"due": due}))
+    for browser in browsers:
+        await browser.wait_for(RATE * SECONDS // USERS, 20)
+        await browser.close()
+    latencies = sorted(
+        (came - notification["data"]["due"]) * 1000
+        for browser in browsers
+        for came, notification in zip(browser.journal.times, browser.journal.notifications, strict=True)
+    )
+    assert len(latencies) == RATE * SECONDS
+    p50, p99 = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
+    record_figure(f"latency at {RATE} events/s", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms (limit: p99 100 ms)")
+    assert p99 < 100
+
+
+async def test_memory_of_an_idle_connection(
+    serve: ServiceFactory,
+    broker: KafkaServer,
+    valkey: ValkeyServer,
+    names: Names,
+    record_figure: FigureRecorder,
+) -> None:
+    service = await asyncio.to_thread(serve, broker, valkey)
+    (holder,) = service.actors("Holder")
+    writers = await _connect(service, names, 0, 500)  # what grows once, grows here
+    before = holder.memory_info().rss
+    writers += await _connect(service, names, 500, IDLE)
+    await asyncio.sleep(1)
+    per_connection = (holder.memory_info().rss - before) / IDLE
+    for writer in writers:
+        writer.close()
+    record_figure("memory of an idle connection", f"{per_connection / 1024:.2f} KiB of RSS (limit: 8 KB)")
+    assert per_connection < 8000
+
+
+async def _connect(service: Service, names: Names, first: int, count: int) -> list[asyncio.StreamWriter]:
+    """Bare sockets with a finished handshake; the handshake's key is the example of RFC 6455."""
+    host, _, port = service.address.partition(":")
+    writers = []
+    for number in range(first, first + count):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            f"GET /v1/ws HTTP/1.1\r\nHost: {service.address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            f"Authorization: Bearer {token_for(names.user(f'idle-{number}'))}\r\n\r\n".encode()
+        )
+        assert (await reader.readline()).startswith(b"HTTP/1.1 101")
+        writers.append(writer)
+    return writers

@@ -1,0 +1,107 @@
+"""A browser of a user, as the guide tells to write one: resumes by cursor, and writes down all it gets."""
+
+import asyncio
+import json
+import random
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+
+from tests.support.service import token_for
+
+
+@dataclass
+class Journal:
+    """What one device got, in the order in which it came."""
+
+    notifications: list[dict[str, Any]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    """Monotonic seconds of each notification's arrival."""
+    resets: list[dict[str, Any]] = field(default_factory=list)
+    connects: int = 0
+
+    @property
+    def seqs(self) -> list[int]:
+        """Their numbers."""
+        return [notification["seq"] for notification in self.notifications]
+
+    @property
+    def ids(self) -> list[str]:
+        """Their event ids."""
+        return [notification["id"] for notification in self.notifications]
+
+
+class Browser:
+    """One device: `async with Browser(address, user) as browser`, connected until then."""
+
+    def __init__(self, address: str, user_id: str, *, cursor: str | None = None) -> None:
+        self.user_id = user_id
+        self.journal = Journal()
+        self.cursor = cursor
+        self._address = address
+        self._welcomed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._socket: ClientConnection | None = None
+
+    async def __aenter__(self) -> "Browser":
+        self.open()
+        async with asyncio.timeout(20):
+            await self._welcomed.wait()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def open(self) -> None:
+        """Connect, and reconnect whenever the connection ends."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Close the tab; the journal and the cursor stay."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def cut(self) -> None:
+        """Lose the network for a moment."""
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+    async def wait_for(self, count: int, within_s: float) -> None:
+        """Wait until there are `count` notifications; returns after `within_s` in any case."""
+        deadline = monotonic() + within_s
+        while len(self.journal.notifications) < count and monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(ConnectionClosed, InvalidHandshake, InvalidMessage, OSError, TimeoutError):
+                await self._listen()
+            self._socket = None
+            await asyncio.sleep(random.uniform(0.02, 0.1))
+
+    async def _listen(self) -> None:
+        query = "" if self.cursor is None else f"?cursor={self.cursor}"
+        protocols: Any = ["doorstep.v1", f"bearer.{token_for(self.user_id)}"]
+        async with connect(
+            f"ws://{self._address}/v1/ws{query}", subprotocols=protocols, compression=None, max_size=None
+        ) as self._socket:
+            async for message in self._socket:
+                self._take(json.loads(message))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message["event"] == "doorstep.welcome":
+            self.journal.connects += 1
+            self._welcomed.set()
+        elif message["event"] == "doorstep.reset":
+            self.journal.resets.append(message)
+        elif "seq" in message:
+            self.journal.notifications.append(message)
+            self.journal.times.append(monotonic())
+        self.cursor = message.get("cursor", self.cursor)

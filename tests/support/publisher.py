@@ -1,0 +1,54 @@
+"""A producer that remembers what it was told: only an acknowledged record is expected to arrive."""
+
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from tests.support.records import Wire
+
+_FLUSH_S = 60.0
+
+
+class Publisher:
+    """Publishes wire records and keeps, in order, those that Kafka has acknowledged."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.acknowledged: list[Wire] = []
+        self.failed: list[tuple[Wire, str]] = []
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "acks": "all",
+                "enable.idempotence": True,
+                "linger.ms": 1,
+                "message.max.bytes": 8_000_000,
+                "message.timeout.ms": 120_000,
+            }
+        )
+
+    def send(self, wire: Wire, value: bytes | None = None, *, partition: int = -1) -> None:
+        """Publish without waiting; `value` instead of the record's own."""
+
+        def told(error: KafkaError | None, _message: Message) -> None:
+            if error is None:
+                self.acknowledged.append(wire)
+            else:
+                self.failed.append((wire, str(error)))
+
+        body = wire.value if value is None else value
+        self._producer.produce(wire.topic, body, key=wire.key, partition=partition, on_delivery=told)
+        self._producer.poll(0)
+
+    def send_all(self, wires: Iterable[Wire]) -> None:
+        """Publish, and wait until Kafka has them all."""
+        for wire in wires:
+            self.send(wire)
+        self.flush()
+
+    def tombstone(self, topic: str, key: bytes) -> None:
+        """Publish a record without a value."""
+        self._producer.produce(topic, None, key=key)
+
+    def flush(self) -> None:
+        """Wait until every record is acknowledged or given up."""
+        self._producer.flush(_FLUSH_S)

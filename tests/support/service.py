@@ -1,0 +1,95 @@
+"""The whole of Doorstep as its users run it: `doorstep serve` as a process, with its own Ray."""
+
+import json
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+import psutil
+
+from tests.support.ports import free_port
+from tests.support.processes import ServerProcess
+
+SECRET = "a secret of the tests, long enough for HS256"
+_START_S = 60.0
+
+
+def token_for(user_id: str, ttl_s: float = 3600, **claims: object) -> str:
+    """A token as an identity provider would sign it."""
+    return jwt.encode({"sub": user_id, "exp": time.time() + ttl_s, **claims}, SECRET, algorithm="HS256")
+
+
+class Service:
+    """A running `doorstep serve`."""
+
+    def __init__(self, directory: Path, kafka: str, redis: str, group: str, env: Mapping[str, str]) -> None:
+        """`env`: more settings, by their environment names."""
+        self.port = free_port()
+        self.process = ServerProcess(
+            [str(Path(sys.executable).with_name("doorstep")), "serve"],
+            log=directory / "doorstep.log",
+            env={
+                "DOORSTEP_KAFKA__BOOTSTRAP_SERVERS": kafka,
+                "DOORSTEP_KAFKA__GROUP_ID": group,
+                "DOORSTEP_REDIS__URL": redis,
+                "DOORSTEP_AUTH__HS256_SECRET": SECRET,
+                "DOORSTEP_GATEWAY__PORT": str(self.port),
+                **env,
+            },
+        )
+
+    @property
+    def address(self) -> str:
+        """`host:port` of the public port."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it; returns when it is ready."""
+        self.process.start()
+        self.process.wait_until(self.is_ready, what="doorstep serve", timeout_s=_START_S)
+
+    def stop(self, within_s: float = 15) -> int | None:
+        """End it by SIGTERM; its exit status."""
+        return self.process.stop(within_s)
+
+    def is_ready(self) -> bool:
+        """Whether `/readyz` says so."""
+        return bool(self.readiness().get("ready"))
+
+    def readiness(self) -> dict[str, Any]:
+        """What `/readyz` says; empty when nobody answers."""
+        try:
+            return dict(json.loads(self.get("/readyz")))
+        except urllib.error.HTTPError as refusal:
+            return dict(json.loads(refusal.read()))
+        except OSError:
+            return {}
+
+    def get(self, path: str) -> bytes:
+        """The body of an answer of the public port."""
+        with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
+            return bytes(answer.read())
+
+    def actors(self, kind: str) -> list[psutil.Process]:
+        """The processes of the actors of a class (`Holder`, `Consumer`, …), the oldest first."""
+        mine = [
+            process
+            for process in psutil.Process(self.process.pid).children(recursive=True)
+            if process.cmdline()[:1] == [f"ray::{kind}"]
+        ]
+        return sorted(mine, key=lambda process: process.create_time())
+
+    def kill(self, kind: str, which: int = 0) -> None:
+        """SIGKILL to one of the actors."""
+        os.kill(self.actors(kind)[which].pid, signal.SIGKILL)
+
+    def wait_until_ready(self, within_s: float = 30) -> None:
+        """Wait for `/readyz` to say yes."""
+        self.process.wait_until(self.is_ready, what="doorstep serve", timeout_s=within_s)

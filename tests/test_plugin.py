@@ -1,0 +1,93 @@
+"""The test run is strict in CI, and its summary shows what it promises."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+Run = subprocess.CompletedProcess[str]
+
+SOURCES = {
+    "passes": """
+def test_passes(record_figure, record_component):
+    record_figure("latency", "3.5 ms")
+    record_component("Cache", "7.1")
+""",
+    "needs_a_part": """
+from tests.support.components import missing
+
+def test_needs_a_part():
+    missing("Broker", "run the installer")
+""",
+    "skipped_module": """
+import pytest
+
+pytest.importorskip("a_library_that_nobody_has")
+""",
+    "known_bug": """
+import pytest
+
+@pytest.mark.xfail
+def test_known_bug():
+    raise AssertionError
+""",
+}
+"""Test modules for runs inside of these tests."""
+
+
+@pytest.fixture(scope="module")
+def at_home(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What a run of all of them prints where CI is not set."""
+    return _run(tmp_path_factory.mktemp("at-home"), ci="")
+
+
+@pytest.fixture(scope="module")
+def in_ci(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What a run of all of them prints where CI is true."""
+    return _run(tmp_path_factory.mktemp("in-ci"), ci="true")
+
+
+def _run(directory: Path, *, ci: str) -> Run:
+    for name, source in SOURCES.items():
+        (directory / f"test_{name}.py").write_text(source)
+    # The empty configuration file keeps the options of this repository out.
+    configuration = directory / "pytest.ini"
+    configuration.write_text("[pytest]\n")
+    # A run that is measured would take the data of the run that this test belongs to.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    command = ["-m", "pytest", "-p", "tests.support.plugin", "-c", str(configuration), str(directory)]
+    command.append("--continue-on-collection-errors")
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**environment, "CI": ci},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_skips_are_failures_in_ci_only(at_home: Run, in_ci: Run) -> None:
+    assert at_home.returncode == 0
+    assert in_ci.returncode != 0
+    for name in ("needs_a_part", "skipped_module"):
+        assert re.search(rf"(FAILED|ERROR) .*test_{name}\.py", in_ci.stdout)
+    assert "Nothing may be skipped where CI=true" in in_ci.stdout
+
+
+def test_missing_part_is_named_with_its_remedy(at_home: Run) -> None:
+    assert "MISSING components" in at_home.stdout
+    assert re.search(r"^Broker +run the installer$", at_home.stdout, re.MULTILINE)
+
+
+def test_summary_shows_parts_and_figures_before_the_closing_line(at_home: Run) -> None:
+    lines = at_home.stdout.splitlines()
+    assert any(re.fullmatch(r"Cache +7\.1", line) for line in lines)
+    assert any(re.fullmatch(r"Python +3\..*", line) for line in lines)
+    assert any(re.fullmatch(r"latency +3\.5 ms", line) for line in lines)
+    assert re.fullmatch(r"=+ 1 passed, 2 skipped, 1 xfailed in .*s =+", lines[-1])
