@@ -1,0 +1,165 @@
+"""The whole demo on one machine: Kafka, Valkey, Doorstep itself, the services around it, and the page."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import aiohttp
+from pydantic import SecretStr
+from yarl import URL
+
+from doorstep.actors.cluster import Cluster
+from doorstep.config.routes import load_routes
+from doorstep.config.settings import Settings
+from doorstep.demo.embedded import FETCH_MAX_WAIT_MS, embedded_kafka, embedded_valkey
+from doorstep.demo.identity import Identity
+from doorstep.demo.services import running_services
+from doorstep.demo.stream import create_topics
+from doorstep.demo.wire import TOPICS
+
+Say = Callable[[str], None]
+
+_READY_S = 30.0
+_PROGRESS_EVERY_S = 3.0
+
+
+class DemoError(Exception):
+    """The demo can't start; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """Where the running demo is."""
+
+    url: str
+    """The page and the services, `http://host:port`."""
+    gateway_url: str
+    """Doorstep's public port, `http://host:port`."""
+
+
+@contextlib.asynccontextmanager
+async def running_demo(settings: Settings, host: str, port: int, say: Say) -> AsyncIterator[Demo]:
+    """Bring everything up; yields once a file can be dropped, and takes all of it down at the end.
+
+    Kafka and Redis are embedded unless the settings name them. A `port` that is taken, the gateway's too, is
+    replaced by a free one. `say` gets a line for each step, and one every three seconds while a step is long.
+    Raises `DemoError`, `EmbeddedServerError`, or the cluster's `StartError`; and what a service raises while
+    the demo runs, in an `ExceptionGroup`.
+    """
+    with _listening(host, port) as listener:
+        page_port = _port_of(listener)
+        settings = _with_demo_values(settings, host, page_port)
+        identity = Identity(settings.auth)
+        async with (
+            _kafka(settings, say) as settings,
+            _redis(settings, say) as settings,
+            _doorstep(settings, say) as gateway_url,
+            running_services(settings.kafka, identity, listener, gateway_port=URL(gateway_url).port or 80),
+        ):
+            yield Demo(f"http://{_name_of(host)}:{page_port}", gateway_url)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError:
+        return socket.create_server((host, 0))
+
+
+def _port_of(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def _name_of(host: str) -> str:
+    return "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104  compared with, not bound to
+
+
+def _with_demo_values(settings: Settings, host: str, page_port: int) -> Settings:
+    """What the demo decides: who may connect, the port, and the secret, where it is not configured."""
+    pages = tuple(f"http://{name}:{page_port}" for name in ("127.0.0.1", "localhost", host))
+    origins = settings.gateway.allowed_origins or (("*",) if _name_of(host) != host else pages)
+    with _listening(host, settings.gateway.port) as probe:
+        gateway = {"host": host, "port": _port_of(probe), "allowed_origins": origins}
+    secret = settings.auth.hs256_secret or SecretStr(secrets.token_hex(32))
+    return settings.model_copy(
+        update={
+            "gateway": settings.gateway.model_copy(update=gateway),
+            "auth": settings.auth.model_copy(update={"hs256_secret": secret}),
+        }
+    )
+
+
+@contextlib.asynccontextmanager
+async def _kafka(settings: Settings, say: Say) -> AsyncIterator[Settings]:
+    topics = sorted({*TOPICS, *load_routes(settings.routes).by_topic, settings.kafka.dead_letter_topic})
+    if settings.kafka.bootstrap_servers:
+        say(f"Kafka     {settings.kafka.bootstrap_servers}")
+        await create_topics(settings.kafka, topics)
+        yield settings
+        return
+    async with embedded_kafka(topics) as address:
+        say(f"Kafka     embedded broker at {address}")
+        update = {"bootstrap_servers": address, "fetch_max_wait_ms": FETCH_MAX_WAIT_MS}
+        yield settings.model_copy(update={"kafka": settings.kafka.model_copy(update=update)})
+
+
+@contextlib.asynccontextmanager
+async def _redis(settings: Settings, say: Say) -> AsyncIterator[Settings]:
+    if settings.redis.url.get_secret_value():
+        say("Redis     as configured")
+        yield settings
+        return
+    async with embedded_valkey() as url:
+        say(f"Valkey    embedded server at {URL(url).authority.rpartition('@')[2]}")
+        update = {"url": SecretStr(url)}
+        yield settings.model_copy(update={"redis": settings.redis.model_copy(update=update)})
+
+
+@contextlib.asynccontextmanager
+async def _doorstep(settings: Settings, say: Say) -> AsyncIterator[str]:
+    say(f"Doorstep  Ray, a gateway, {settings.holders} holders, {settings.consumers} consumer: starting …")
+    cluster = Cluster(settings)
+    try:
+        async with _progress(say):
+            await cluster.start()
+            await _until_ready(cluster.url)
+        say(f"Doorstep  ready at {cluster.url}")
+        yield cluster.url
+    finally:
+        await cluster.stop()
+
+
+@contextlib.asynccontextmanager
+async def _progress(say: Say) -> AsyncIterator[None]:
+    """While the body runs, say every three seconds that it does."""
+    began = time.monotonic()
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(_PROGRESS_EVERY_S)
+            say(f"          still starting, {time.monotonic() - began:.0f} s")
+
+    teller = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        teller.cancel()
+
+
+async def _until_ready(gateway_url: str) -> None:
+    """Wait for `/readyz` to say 200. Raises `DemoError` with what it says after half a minute."""
+    deadline = time.monotonic() + _READY_S
+    async with aiohttp.ClientSession() as http:
+        while True:
+            async with http.get(f"{gateway_url}/readyz") as answer:
+                if answer.status == 200:
+                    return
+                said = await answer.text()
+            if time.monotonic() > deadline:
+                raise DemoError(f"Doorstep is up but not ready after {_READY_S:.0f} s: {said}")
+            await asyncio.sleep(0.05)

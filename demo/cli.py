@@ -1,0 +1,92 @@
+"""The command `doorstep demo`."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from doorstep.actors.cluster import StartError
+from doorstep.config.routes import RoutesError
+from doorstep.config.settings import Settings, load_settings
+from doorstep.demo import check as checking
+from doorstep.demo.app import Demo, DemoError, running_demo
+from doorstep.demo.embedded import EmbeddedServerError
+from doorstep.demo.evidence import LATENCY_LIMIT_MS
+from doorstep.gateway.auth import AuthSetupError
+
+_EXPECTED = (DemoError, EmbeddedServerError, StartError, RoutesError, AuthSetupError, checking.CheckError)
+_FAILED, _BAD_SETUP = 1, 2
+
+_Port = Annotated[int, typer.Option(help="Port of the page; a free one if it is taken.")]
+_Host = Annotated[str, typer.Option(help="Address to listen on, for the page and for Doorstep.")]
+_Holders = Annotated[int, typer.Option(envvar="DOORSTEP_HOLDERS", help="Holder actors.")]
+_Check = Annotated[
+    bool, typer.Option("--check", help="Upload for three teachers, judge what comes, and end.")
+]
+_Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
+
+
+def demo(
+    port: _Port = 8080,
+    host: _Host = "127.0.0.1",
+    holders: _Holders = 2,
+    check: _Check = False,
+    config: _Config = None,
+) -> None:
+    """Bring up everything on this machine, with a page to try it on. Ctrl-C ends it.
+
+    Kafka and Valkey are embedded unless DOORSTEP_KAFKA__BOOTSTRAP_SERVERS and DOORSTEP_REDIS__URL are set.
+    With --check the exit status is 0 if every file became its essay for its teacher, once, in order and
+    within half a second, else 1; 2 where the demo could not start.
+    """
+    settings = load_settings(config, holders=holders)
+    raise typer.Exit(asyncio.run(_run(settings, host, port, _check if check else _show)))
+
+
+async def _run(settings: Settings, host: str, port: int, use: Callable[[Demo], Awaitable[int]]) -> int:
+    _end_on_signals()
+    try:
+        async with running_demo(settings, host, port, typer.echo) as running:
+            return await use(running)
+    except _EXPECTED as error:
+        typer.echo(f"doorstep demo: {error}", err=True)
+        return _BAD_SETUP
+    except asyncio.CancelledError:
+        typer.echo("Stopped.")
+        return 0
+
+
+def _end_on_signals() -> None:
+    """Cancel the calling task at the first Ctrl-C or SIGTERM; later ones do not disturb the clean-up."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+
+    def end() -> None:
+        if not task.cancelling():
+            typer.echo("\nStopping …")
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+
+
+async def _show(running: Demo) -> int:
+    typer.echo(f"\nOpen {running.url} and drop some essays. Ctrl-C ends the demo.")
+    await asyncio.Event().wait()
+    return 0
+
+
+async def _check(running: Demo) -> int:
+    problems = await checking.check(running, typer.echo)
+    for problem in problems:
+        typer.echo(f"FAIL  {problem}", err=True)
+    if problems:
+        return _FAILED
+    typer.echo(
+        "OK    nothing missing, doubled, out of order, at somebody else's, or later than "
+        f"{LATENCY_LIMIT_MS:.0f} ms"
+    )
+    return 0

@@ -1,0 +1,96 @@
+"""Who is who in the demo: three teachers, the tokens they get, and the check of these tokens.
+
+This is what an identity provider and the API gateway are to HuleEdu's services.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import jwt
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from doorstep.config.settings import AuthSettings
+from doorstep.demo.problems import Refused
+from doorstep.gateway.auth import Authenticator, AuthSetupError
+
+TOKEN_LIFETIME_S = 600
+GATEWAY_PORT = web.AppKey("gateway_port", int)
+
+_USER = web.RequestKey("user", str)
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """Somebody who can be signed in as."""
+
+    user_id: str
+    name: str
+    course_code: str
+    course: str
+
+
+TEACHERS = (
+    Teacher("teacher-astrid-berg", "Astrid Berg", "ENG5", "English 5"),
+    Teacher("teacher-jonas-ekstrom", "Jonas Ekström", "SV1", "Svenska 1"),
+    Teacher("teacher-mira-haddad", "Mira Haddad", "ENG7", "English 7"),
+)
+
+
+class Identity:
+    """`GET /demo/teachers`; `POST /demo/session` `{"user_id": …}` -> `{"token", "user_id", "expires_in_s",
+    "websocket_url"}`.
+
+    Needs a shared secret in the settings: raises `AuthSetupError` where there is none.
+    """
+
+    def __init__(self, settings: AuthSettings) -> None:
+        if settings.hs256_secret is None:
+            raise AuthSetupError("the demo signs its own tokens: set DOORSTEP_AUTH__HS256_SECRET")
+        self._settings = settings
+        self._secret = settings.hs256_secret
+        self._authenticator = Authenticator(settings)
+
+    def mint(self, user_id: str) -> str:
+        """A token for this user, good for ten minutes."""
+        now = int(time.time())
+        claims: dict[str, object] = {"sub": user_id, "iat": now, "exp": now + TOKEN_LIFETIME_S}
+        claims |= {"iss": self._settings.issuer} if self._settings.issuer else {}
+        claims |= {"aud": self._settings.audience} if self._settings.audience else {}
+        return jwt.encode(claims, self._secret.get_secret_value(), algorithm="HS256")
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """What it serves."""
+        return [web.get("/demo/teachers", self._teachers), web.post("/demo/session", self._session)]
+
+    @web.middleware
+    async def identify(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let nobody without a valid token at the services under `/v1/`."""
+        if request.path.startswith("/v1/"):
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            if scheme.lower() != "bearer":
+                raise Refused(401, "token_missing", "Send the header `Authorization: Bearer <token>`.")
+            request[_USER] = (await self._authenticator.authenticate(token)).user_id
+        return await handler(request)
+
+    async def _teachers(self, request: web.Request) -> web.Response:
+        return web.json_response([asdict(teacher) for teacher in TEACHERS])
+
+    async def _session(self, request: web.Request) -> web.Response:
+        match await request.json():
+            case {"user_id": str(user_id)} if any(one.user_id == user_id for one in TEACHERS):
+                answer = {"token": self.mint(user_id), "user_id": user_id, "expires_in_s": TOKEN_LIFETIME_S}
+                return web.json_response(answer | {"websocket_url": _websocket_url(request)})
+        raise Refused(404, "no_such_teacher", "user_id must be one of /demo/teachers.")
+
+
+def user_of(request: web.Request) -> str:
+    """The user whose token came with a request under `/v1/`."""
+    return request[_USER]
+
+
+def _websocket_url(request: web.Request) -> str:
+    # By the name that the browser knows this machine by.
+    url = request.url.with_scheme("ws").with_port(request.app[GATEWAY_PORT]).with_path("/v1/ws")
+    return str(url)
