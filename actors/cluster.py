@@ -17,7 +17,7 @@ from doorstep.actors.supervisor import create
 from doorstep.actors.topology import GATEWAY, SUPERVISOR, Topology
 from doorstep.config.settings import Settings
 
-_START_S = 60.0
+_START_S = 120.0
 _STOP_S = 4.0
 _LOOK_S = 0.05
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024
@@ -48,7 +48,7 @@ class Cluster:
     async def start(self) -> None:
         """Bring everything up; returns when the port takes connections. Call it in the main thread.
 
-        Raises `StartError` after a minute without that. Whatever ends it early takes down what was started.
+        Raises `StartError` after two minutes without that. Whatever ends it early takes down what was started.
         """
         try:
             await _to_its_end(asyncio.to_thread(self._init_ray))

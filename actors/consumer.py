@@ -146,6 +146,7 @@ class Consumer:
     async def _consume_once(self) -> None:
         tools = Tools(
             settings=self._settings,
+            event_topics=self._routes.event_topics,
             context_topics=self._routes.context_topics,
             member=Member(self._settings.kafka, self._name),
             delivery=self._delivery,

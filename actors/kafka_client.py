@@ -7,8 +7,8 @@ from aiokafka.helpers import create_ssl_context
 
 from doorstep.config.settings import KafkaSettings
 
-_METADATA_AGE_MS = 10_000
-"""How soon a topic that did not exist at the start is found."""
+_METADATA_AGE_MS = 5_000
+"""How soon a topic or partition that did not exist at the start is found."""
 _REBALANCE_MS = 10_000
 
 

@@ -17,7 +17,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from doorstep.actors.decode import Record
 from doorstep.actors.kafka_client import member_options, reader_options
-from doorstep.actors.recovery import End, Partition
+from doorstep.actors.recovery import Beginning, Partition
 from doorstep.config.settings import KafkaSettings
 
 _CALL_S = 5.0
@@ -164,14 +164,11 @@ class Member:
         calls = [self._consumer.committed(TopicPartition(*partition)) for partition in partitions]
         return dict(zip(partitions, await _in_time("committed", asyncio.gather(*calls)), strict=True))
 
-    async def offsets_of(self, starts: Mapping[Partition, int | End]) -> dict[Partition, int]:
-        """The same, with the ends as the offsets they are now. Raises `KafkaUnavailableError`."""
-        first = [TopicPartition(*each) for each, start in starts.items() if start is End.BEGINNING]
-        last = [TopicPartition(*each) for each, start in starts.items() if start is End.END]
+    async def offsets_of(self, starts: Mapping[Partition, int | Beginning]) -> dict[Partition, int]:
+        """The same, with beginnings as the offsets they have now. Raises `KafkaUnavailableError`."""
         found = {each: start for each, start in starts.items() if isinstance(start, int)}
-        found |= await _in_time("beginning", self._consumer.beginning_offsets(first))
-        found |= await self.ends(last)
-        return found
+        wanted = [TopicPartition(*each) for each in starts if each not in found]
+        return found | dict(await _in_time("beginning", self._consumer.beginning_offsets(wanted)))
 
     async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         """The offset of the next committed record that will be written. Raises `KafkaUnavailableError`."""

@@ -14,11 +14,13 @@ Partition = tuple[str, int]
 """Topic and partition."""
 
 
-class End(Enum):
-    """An end of a partition, whatever offset that is."""
+class Beginning(Enum):
+    """The oldest record that Kafka has of a partition, whatever its offset is."""
 
     BEGINNING = "beginning"
-    END = "end"
+
+
+BEGINNING = Beginning.BEGINNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,17 @@ class Known:
 class Plan:
     """How to go on with the partitions of an assignment."""
 
-    starts: Mapping[Partition, int | End]
+    starts: Mapping[Partition, int | Beginning]
     contexts_lost: bool
     """Redis has lost everything: the contexts are to be read again before the first event."""
 
 
 def plan(assigned: Mapping[Partition, Known], start: Literal["earliest", "latest"]) -> Plan:
-    """Where to start with each partition. `start` counts for events of a group that has read nothing yet."""
+    """Where to start with each partition.
+
+    With `start` "latest", all partitions that there are when the group begins have a mark at their end; one
+    without any has come since, so it is read from its beginning too.
+    """
     starts = {partition: _start(known, start) for partition, known in assigned.items()}
     return Plan(starts, contexts_lost=any(map(_is_lost, assigned.values())))
 
@@ -52,17 +58,14 @@ def _is_lost(known: Known) -> bool:
     return known.committed is not None and known.mark is None
 
 
-def _start(known: Known, start: Literal["earliest", "latest"]) -> int | End:
+def _start(known: Known, start: Literal["earliest", "latest"]) -> int | Beginning:
     match known:
-        case Known(committed=None, mark=int(mark), context=False) if start == "latest":
-            return mark  # it started at the end of then, and died before its first commit
-        case Known(committed=None, mark=None, context=False) if start == "latest":
-            return End.END
-        case Known(committed=None) | Known(mark=None):
-            return End.BEGINNING
         case Known(committed=int(committed), mark=int(mark)):
             return min(committed, mark)
-    raise AssertionError(known)
+        case Known(committed=None, mark=int(mark), context=False) if start == "latest":
+            return mark
+    # A mark without a commit may be of a topic that has been made anew since: only Kafka knows its offsets.
+    return BEGINNING
 
 
 def lost_writes(written: Mapping[Partition, int], found: Mapping[Partition, int]) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from doorstep.actors.kafka_member import KafkaUnavailableError, Member
+from doorstep.actors.kafka_member import KafkaUnavailableError
 from doorstep.actors.metrics import ConsumerMetrics
 from doorstep.actors.pacing import Pace
 from doorstep.actors.recovery import Partition
@@ -87,7 +87,7 @@ class Session:
         if term is None or term.state != "running" or tools.redis.is_open or tools.kafka.is_open:
             self._member.set_paused(self._member.assigned)
         elif term.events_wait:
-            self._member.set_paused({each for each in term.assigned if each[0] not in tools.context_topics})
+            self._member.set_paused({each for each in term.assigned if each[0] in tools.event_topics})
         else:
             self._member.set_paused(())
 

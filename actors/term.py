@@ -44,6 +44,7 @@ class Tools:
     """What a term works with; it outlives the term."""
 
     settings: Settings
+    event_topics: frozenset[str]
     context_topics: frozenset[str]
     member: Member
     delivery: Delivery
@@ -104,7 +105,7 @@ class Term:
 
     async def _run(self) -> None:
         kafka, history = self._tools.settings.kafka, self._tools.settings.history
-        events = [topic for topic, _ in self.assigned if topic not in self._tools.context_topics]
+        events = [topic for topic, _ in self.assigned if topic in self._tools.event_topics]
         try:
             cap = cap_of(kafka.max_in_flight, history.dedupe_window, len(events))
         except TooManyPartitionsError as error:
@@ -221,9 +222,11 @@ class Term:
         committed = await tools.kafka.persist(
             "find commits", partial(tools.member.committed, self.assigned), KafkaUnavailableError
         )
-        marks = await tools.redis.persist(
-            "find marks", partial(tools.marks.read, self._group), StoreError, self.verify
-        )
+        find_marks = partial(tools.marks.read, self._group)
+        marks = await tools.redis.persist("find marks", find_marks, StoreError)
+        if tools.settings.kafka.start == "latest" and not marks and not any(committed.values()):
+            await tools.kafka.persist("mark the ends", self._mark_ends, KafkaUnavailableError)
+            marks = await tools.redis.persist("find marks", find_marks, StoreError)
         known = {
             each: Known(committed[each], marks.get(each), each[0] in tools.context_topics)
             for each in self.assigned
@@ -246,6 +249,12 @@ class Term:
         async for records in read_whole(self._tools.settings.kafka, partitions):
             batch = self._tools.delivery.sort(records)
             await self._tools.delivery.register(Sorted(), batch.registrations)
+
+    async def _mark_ends(self) -> None:
+        """The group begins now: what the event topics have already is not for it."""
+        tools = self._tools
+        ends = await tools.member.ends(tools.member.partitions_of(tools.event_topics))
+        await tools.redis.persist("mark the ends", partial(tools.marks.write, self._group, ends), StoreError)
 
     async def _keep_until_kept(self, starts: dict[Partition, int]) -> None:
         keep = partial(self._keep, starts)

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-import aiohttp
 from pydantic import SecretStr
 from yarl import URL
 
@@ -17,6 +16,7 @@ from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
 from doorstep.demo.embedded import FETCH_MAX_WAIT_MS, embedded_kafka, embedded_valkey
 from doorstep.demo.identity import Identity
+from doorstep.demo.probe import send_probe
 from doorstep.demo.services import running_services
 from doorstep.demo.stream import create_topics
 from doorstep.demo.wire import TOPICS
@@ -60,7 +60,11 @@ async def running_demo(settings: Settings, host: str, port: int, say: Say) -> As
             _doorstep(settings, say) as gateway_url,
             running_services(settings.kafka, identity, listener, gateway_port=URL(gateway_url).port or 80),
         ):
-            yield Demo(f"http://{_name_of(host)}:{page_port}", gateway_url)
+            demo = Demo(f"http://{_name_of(host)}:{page_port}", gateway_url)
+            async with _progress(say):
+                await _until_files_get_through(demo, identity)
+            say(f"Doorstep  ready at {gateway_url}")
+            yield demo
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -90,6 +94,8 @@ def _with_demo_values(settings: Settings, host: str, page_port: int) -> Settings
         update={
             "gateway": settings.gateway.model_copy(update=gateway),
             "auth": settings.auth.model_copy(update={"hs256_secret": secret}),
+            "log_level": "warning" if settings.log_level == "info" else settings.log_level,
+            "log_format": "console",
         }
     )
 
@@ -127,8 +133,6 @@ async def _doorstep(settings: Settings, say: Say) -> AsyncIterator[str]:
     try:
         async with _progress(say):
             await cluster.start()
-            await _until_ready(cluster.url)
-        say(f"Doorstep  ready at {cluster.url}")
         yield cluster.url
     finally:
         await cluster.stop()
@@ -151,15 +155,10 @@ async def _progress(say: Say) -> AsyncIterator[None]:
         teller.cancel()
 
 
-async def _until_ready(gateway_url: str) -> None:
-    """Wait for `/readyz` to say 200. Raises `DemoError` with what it says after half a minute."""
-    deadline = time.monotonic() + _READY_S
-    async with aiohttp.ClientSession() as http:
-        while True:
-            async with http.get(f"{gateway_url}/readyz") as answer:
-                if answer.status == 200:
-                    return
-                said = await answer.text()
-            if time.monotonic() > deadline:
-                raise DemoError(f"Doorstep is up but not ready after {_READY_S:.0f} s: {said}")
-            await asyncio.sleep(0.05)
+async def _until_files_get_through(demo: Demo, identity: Identity) -> None:
+    # That the gateway listens is not enough: the consumer may still be joining its group.
+    try:
+        async with asyncio.timeout(_READY_S):
+            await send_probe(demo.url, demo.gateway_url, identity)
+    except TimeoutError:
+        raise DemoError(f"no event got through in {_READY_S:.0f} s; the lines above may say why") from None

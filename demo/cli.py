@@ -1,6 +1,7 @@
 """The command `doorstep demo`."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -48,6 +49,7 @@ def demo(
 
 async def _run(settings: Settings, host: str, port: int, use: Callable[[Demo], Awaitable[int]]) -> int:
     _end_on_signals()
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it has much to say about itself
     try:
         async with running_demo(settings, host, port, typer.echo) as running:
             return await use(running)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, web
 
 from doorstep.demo.batch_registry import BatchRegistry
 from doorstep.demo.identity import user_of
@@ -115,20 +115,30 @@ class FileService:
 async def _read_form(request: web.Request) -> tuple[str, Sequence[Upload]]:
     if request.content_type != "multipart/form-data":
         raise Refused(400, "not_multipart", "Send the files as multipart/form-data.")
-    batch_id, uploads = "", []
-    async for part in await request.multipart():
-        if not isinstance(part, BodyPartReader):
-            raise Refused(400, "nested_multipart", "A part of the form is a form itself.")
-        if part.name == "batch_id":
-            batch_id = await part.text()
-        elif part.name == "files" and part.filename:
-            uploads.append(await _read_file(part, part.filename))
+    try:
+        batch_id, uploads = await _read_parts(await request.multipart())
+    except ValueError as error:
+        raise Refused(400, "bad_multipart", f"The form cannot be read: {error}.") from error
     if not batch_id or not 0 < len(uploads) <= MAX_FILES:
         raise Refused(400, "bad_upload", f"A batch_id and 1 to {MAX_FILES} files are needed.")
     return batch_id, uploads
 
 
+async def _read_parts(form: MultipartReader) -> tuple[str, Sequence[Upload]]:
+    batch_id, uploads = "", []
+    async for part in form:
+        if not isinstance(part, BodyPartReader):
+            raise ValueError("a part of it is a form itself")
+        if part.name == "batch_id":
+            batch_id = await part.text()
+        elif part.name == "files" and part.filename:
+            uploads.append(await _read_file(part, part.filename))
+    return batch_id, uploads
+
+
 async def _read_file(part: BodyPartReader, name: str) -> Upload:
+    # Browsers write a quotation mark in a file name so (HTML, "multipart form data").
+    name = name.replace("%22", '"')
     return Upload(str(uuid.uuid4()), name, bytes(await part.read(decode=True)))
 
 

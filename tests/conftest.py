@@ -33,7 +33,7 @@ def new_kafka(directory: Path, **properties: str) -> KafkaServer:
     return server
 
 
-def _new_valkey(directory: Path, **options: str) -> ContainerValkey | BinaryValkey:
+def new_valkey(directory: Path, **options: str) -> ContainerValkey | BinaryValkey:
     directives = {name.replace("_", "-"): value for name, value in options.items()}
     server = ContainerValkey(directives) if containers_wanted() else BinaryValkey(directory, directives)
     used["Valkey"] = server.version
@@ -92,7 +92,7 @@ def _secure_kafka(
 
 @pytest.fixture(scope="session")
 def _shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerValkey | BinaryValkey]:
-    server = _new_valkey(tmp_path_factory.mktemp("valkey"), appendonly="no")
+    server = new_valkey(tmp_path_factory.mktemp("valkey"), appendonly="no")
     server.start()
     yield server
     server.stop()
@@ -114,7 +114,7 @@ def valkey_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyF
     with ExitStack() as servers:
 
         def make(**options: str) -> ValkeyServer:
-            server = _new_valkey(tmp_path_factory.mktemp("valkey"), **options)
+            server = new_valkey(tmp_path_factory.mktemp("valkey"), **options)
             servers.callback(server.stop)
             server.start()
             return server

@@ -79,12 +79,17 @@ local function head_of(log, head, ids)
   return seq, digest, 0
 end
 
--- Add the entry after (seq, digest); returns its number, its digest and the digest before it.
+-- Add the entry after (seq, digest), as `<seq + 1>-0`; returns its number, its digest and the one before it.
+-- Trimming costs, so it is done now and then.
 local function add(log, seq, digest, key, payload)
   for attempt = 1, 3 do
     local following = sub(redis.sha1hex(digest .. key), 1, 16)
-    local id = seq + 1 .. '-0'
-    local added = try('XADD', log, 'MAXLEN', '~', max_count, id, 'd', digest .. following, 'n', payload)
+    local added
+    if (seq + 1) % 16 == 0 then
+      added = try('XADD', log, 'MAXLEN', '~', max_count, seq + 1, 'd', digest .. following, 'n', payload)
+    else
+      added = try('XADD', log, seq + 1, 'd', digest .. following, 'n', payload)
+    end
     if type(added) == 'string' then
       return seq + 1, following, digest
     end

@@ -54,9 +54,15 @@ def test_unknown_fields_are_allowed_and_dropped() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"user_id": 7}, {"user_id": None}, {"entity_id": 7}])
-def test_nothing_is_converted(wrong: dict[str, Any]) -> None:
+def test_text_is_text(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         BatchEssaysRegisteredV1.model_validate_json(json.dumps(REGISTERED | wrong))
+
+
+@pytest.mark.parametrize("wrong", [{"schema_version": "1"}, {"schema_version": 1.0}, {"metadata": []}])
+def test_nothing_is_converted(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Envelope.model_validate_json(json.dumps(ENVELOPE | wrong))
 
 
 def test_models_are_frozen() -> None:

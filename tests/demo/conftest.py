@@ -63,7 +63,7 @@ class Caller:
         self, batch_id: str, *files: tuple[str, bytes], headers: dict[str, str] | None = None
     ) -> Answer:
         """Files as one form."""
-        form = aiohttp.FormData({"batch_id": batch_id})
+        form = aiohttp.FormData({"batch_id": batch_id}, quote_fields=False)
         for name, content in files:
             form.add_field("files", content, filename=name, content_type="text/plain")
         return await self.post("/v1/files/batch", headers=headers, data=form)

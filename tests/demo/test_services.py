@@ -183,7 +183,7 @@ async def test_an_upload_that_is_no_form_of_files_is_refused(services: Services,
     nested.append(aiohttp.MultipartWriter("mixed"))
     broken = {"Content-Type": "multipart/form-data; boundary=x"}
     answers = [
-        await teacher.post("/v1/files/batch", json={}),
+        await teacher.post("/v1/files/batch", json={"batch_id": batch_id}),
         await teacher.post(
             "/v1/files/batch", data=aiohttp.FormData({"batch_id": batch_id}, default_to_multipart=True)
         ),

@@ -5,29 +5,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.conftest import new_kafka
+from tests.conftest import new_kafka, new_valkey
 from tests.support.names import Names
 from tests.support.publisher import Publisher
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service
 
 ServiceFactory = Callable[..., Service]
-
-
-@pytest.fixture
-def serve(tmp_path_factory: pytest.TempPathFactory, names: Names) -> Iterator[ServiceFactory]:
-    """Starts `doorstep serve` on a Kafka and a Valkey; `serve(kafka, valkey, DOORSTEP_HOLDERS="3")`."""
-    with ExitStack() as services:
-
-        def start(kafka: KafkaServer, valkey: ValkeyServer, **env: str) -> Service:
-            service = Service(
-                tmp_path_factory.mktemp("doorstep"), kafka.bootstrap, valkey.url, names.group(), env
-            )
-            services.callback(service.stop)
-            service.start()
-            return service
-
-        yield start
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +21,32 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A Valkey of the test module that loses nothing when it is stopped."""
+    server = new_valkey(tmp_path_factory.mktemp("valkey"), appendfsync="always")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def serve(
+    broker: KafkaServer, store: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServiceFactory]:
+    """Starts `doorstep serve`, with settings by their names: `serve(DOORSTEP_HOLDERS="3")`."""
+    with ExitStack() as services:
+
+        def start(kafka: KafkaServer = broker, **env: str) -> Service:
+            directory = tmp_path_factory.mktemp("doorstep")
+            service = Service(directory, kafka.bootstrap, store.url, Names().group(), env)
+            services.callback(service.stop)
+            service.start()
+            return service
+
+        yield start
 
 
 @pytest.fixture

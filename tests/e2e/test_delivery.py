@@ -4,6 +4,8 @@ import asyncio
 import json
 import urllib.request
 
+import pytest
+
 from tests.e2e.conftest import ServiceFactory
 from tests.support.browser import Browser
 from tests.support.names import Names
@@ -15,14 +17,18 @@ from tests.support.records import (
     teacher_notification,
     validation_failed,
 )
-from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service, token_for
 
 
+@pytest.fixture(scope="module")
+def service(serve: ServiceFactory) -> Service:
+    """One for all tests here, with two holders and short logs."""
+    return serve(DOORSTEP_HOLDERS="2", DOORSTEP_HISTORY__MAX_COUNT="250")
+
+
 async def test_an_event_reaches_all_devices_of_its_user_and_nobody_else(
-    serve: ServiceFactory, broker: KafkaServer, valkey: ValkeyServer, publisher: Publisher, names: Names
+    service: Service, publisher: Publisher, names: Names
 ) -> None:
-    service = await asyncio.to_thread(serve, broker, valkey)
     teacher, other, batch = names.user("teacher"), names.user("other"), names.batch()
     traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     async with (
@@ -70,9 +76,8 @@ async def test_an_event_reaches_all_devices_of_its_user_and_nobody_else(
 
 
 async def test_resuming_polling_and_listening_give_the_same_sequence(
-    serve: ServiceFactory, broker: KafkaServer, valkey: ValkeyServer, publisher: Publisher, names: Names
+    service: Service, publisher: Publisher, names: Names
 ) -> None:
-    service = await asyncio.to_thread(serve, broker, valkey, DOORSTEP_HOLDERS="2")
     teacher = names.user("teacher")
     async with Browser(service.address, teacher) as steady, Browser(service.address, teacher) as shaky:
         start = steady.cursor
@@ -94,14 +99,13 @@ async def test_resuming_polling_and_listening_give_the_same_sequence(
 
 
 async def test_a_cursor_that_can_not_be_continued_is_reset(
-    serve: ServiceFactory, broker: KafkaServer, valkey: ValkeyServer, publisher: Publisher, names: Names
+    service: Service, publisher: Publisher, names: Names
 ) -> None:
-    service = await asyncio.to_thread(serve, broker, valkey, DOORSTEP_HISTORY__MAX_COUNT="100")
     teacher = names.user("teacher")
     async with Browser(service.address, teacher) as device:
         first = device.cursor
-        publisher.send_all(teacher_notification(teacher, {"number": number}) for number in range(400))
-        await device.wait_for(400, 20)
+        publisher.send_all(teacher_notification(teacher, {"number": number}) for number in range(600))
+        await device.wait_for(600, 20)
         head = device.cursor
     assert first is not None
     assert head is not None

@@ -46,12 +46,10 @@ async def check(browsers: Sequence[Browser], events: int, within_s: float = 40) 
 
 
 async def test_holders_and_consumers_killed_in_the_middle(
-    serve: ServiceFactory, broker: KafkaServer, valkey: ValkeyServer, publisher: Publisher, names: Names
+    serve: ServiceFactory, publisher: Publisher, names: Names
 ) -> None:
     service = await asyncio.to_thread(
         serve,
-        broker,
-        valkey,
         DOORSTEP_HOLDERS="2",
         DOORSTEP_CONSUMERS="2",
         DOORSTEP_KAFKA__SESSION_TIMEOUT_MS="6000",
@@ -70,25 +68,20 @@ async def test_holders_and_consumers_killed_in_the_middle(
 
 
 async def test_redis_stopped_for_10_s_with_its_feeds_cut_before(
-    serve: ServiceFactory,
-    broker: KafkaServer,
-    valkey_factory: "type[ValkeyServer]",
-    publisher: Publisher,
-    names: Names,
+    serve: ServiceFactory, store: ValkeyServer, publisher: Publisher, names: Names
 ) -> None:
-    valkey = valkey_factory(appendfsync="always")
-    service = await asyncio.to_thread(serve, broker, valkey)
+    service = await asyncio.to_thread(serve)
     async with browsers_of(service, names) as browsers:
         publishing = asyncio.create_task(stream(publisher, names, 0, 3000, 200))
         await asyncio.sleep(1)
-        with redis.Redis.from_url(valkey.url) as client:
+        with redis.Redis.from_url(store.url) as client:
             assert client.execute_command("CLIENT", "KILL", "TYPE", "pubsub") > 0
         await asyncio.sleep(1)
-        await asyncio.to_thread(valkey.stop)
+        await asyncio.to_thread(store.stop)
         await asyncio.sleep(3)
         told = await asyncio.to_thread(service.readiness)
         await asyncio.sleep(7)
-        await asyncio.to_thread(valkey.start)
+        await asyncio.to_thread(store.start)
         await publishing
         await check(browsers, 3000)
         assert told["ready"] is False
@@ -99,22 +92,17 @@ async def test_redis_stopped_for_10_s_with_its_feeds_cut_before(
 
 
 async def test_kafka_stopped_for_10_s(
-    serve: ServiceFactory,
-    kafka_factory: "type[KafkaServer]",
-    valkey: ValkeyServer,
-    names: Names,
+    serve: ServiceFactory, broker: KafkaServer, publisher: Publisher, names: Names
 ) -> None:
-    kafka = await asyncio.to_thread(kafka_factory, num_partitions="4")
-    publisher = Publisher(kafka.bootstrap)
-    service = await asyncio.to_thread(serve, kafka, valkey)
+    service = await asyncio.to_thread(serve)
     async with browsers_of(service, names) as browsers:
         publishing = asyncio.create_task(stream(publisher, names, 0, 4000, 200))
         await asyncio.sleep(3)
-        await asyncio.to_thread(kafka.stop)
+        await asyncio.to_thread(broker.stop)
         await asyncio.sleep(6)
         told = await asyncio.to_thread(service.readiness)
         await asyncio.sleep(4)
-        await asyncio.to_thread(kafka.start)
+        await asyncio.to_thread(broker.start)
         await publishing
         await asyncio.to_thread(publisher.flush)
         assert publisher.failed == []

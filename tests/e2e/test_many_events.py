@@ -1,4 +1,4 @@
-"""10,000 events for 200 users, repeated, late and orphaned, checked offline: promised against written down."""
+"""10,000 events for 200 users, repeated, late and orphaned, checked offline: promised against written."""
 
 import asyncio
 import json
@@ -6,6 +6,9 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator
 
+import redis
+
+from doorstep.actors.routing import slot_of
 from tests.e2e.conftest import ServiceFactory
 from tests.support.browser import Browser
 from tests.support.dead_letters import read_dead_letters
@@ -41,13 +44,11 @@ def records(names: Names, randomness: random.Random) -> Iterator[Wire]:
 
 
 async def test_each_log_and_each_client_has_exactly_what_was_promised(
-    serve: ServiceFactory, broker: KafkaServer, valkey: ValkeyServer, publisher: Publisher, names: Names
+    serve: ServiceFactory, broker: KafkaServer, store: ValkeyServer, publisher: Publisher, names: Names
 ) -> None:
     dead_letter_topic = names.topic("dead")
     service = await asyncio.to_thread(
         serve,
-        broker,
-        valkey,
         DOORSTEP_HOLDERS="3",
         DOORSTEP_CONSUMERS="2",
         DOORSTEP_CONTEXT__PARK_TTL_S="20",
@@ -87,7 +88,7 @@ async def test_each_log_and_each_client_has_exactly_what_was_promised(
         assert sorted(got) == sorted(expected[browser.user_id])
         assert browser.journal.seqs == list(range(1, len(got) + 1))
         assert browser.journal.resets == []
-        assert browser.journal.notifications == _log_of(valkey, browser.user_id)
+        assert browser.journal.notifications == _log_of(store, browser.user_id)
     of_user = {browser.user_id: browser for browser in browsers}
     for device in second_devices:
         assert device.journal.notifications == of_user[device.user_id].journal.notifications
@@ -95,12 +96,9 @@ async def test_each_log_and_each_client_has_exactly_what_was_promised(
     assert {json.loads(letter.value or b"")["data"]["essay_id"] for letter in letters} == orphans
 
 
-def _log_of(valkey: ValkeyServer, user_id: str) -> list[object]:
-    import redis
+def _log_of(store: ValkeyServer, user_id: str) -> list[object]:
 
-    from doorstep.actors.routing import slot_of
-
-    with redis.Redis.from_url(valkey.url) as client:
+    with redis.Redis.from_url(store.url) as client:
         entries = client.xrange(f"ds:{{s{slot_of(user_id)}}}:{user_id}:log")
     log: list[object] = []
     for number, fields in entries:

@@ -1,7 +1,9 @@
-"""Figures that must hold on any machine like this one: latency at 500 events/s, memory of an idle connection."""
+"""Figures that must hold on a machine like this one: latency at 500 events/s, memory of a connection."""
 
 import asyncio
 import time
+
+import pytest
 
 from tests.e2e.conftest import ServiceFactory
 from tests.support.browser import Browser
@@ -9,7 +11,6 @@ from tests.support.names import Names
 from tests.support.plugin import FigureRecorder
 from tests.support.publisher import Publisher
 from tests.support.records import teacher_notification
-from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service, token_for
 
 USERS = 50
@@ -18,15 +19,15 @@ SECONDS = 10
 IDLE = 4000
 
 
+@pytest.fixture(scope="module")
+def service(serve: ServiceFactory) -> Service:
+    """One for both tests."""
+    return serve()
+
+
 async def test_latency_at_500_events_a_second(
-    serve: ServiceFactory,
-    broker: KafkaServer,
-    valkey: ValkeyServer,
-    publisher: Publisher,
-    names: Names,
-    record_figure: FigureRecorder,
+    service: Service, publisher: Publisher, names: Names, record_figure: FigureRecorder
 ) -> None:
-    service = await asyncio.to_thread(serve, broker, valkey)
     browsers = [Browser(service.address, names.user(number)) for number in range(USERS)]
     for browser in browsers:
         browser.open()
@@ -51,13 +52,8 @@ async def test_latency_at_500_events_a_second(
 
 
 async def test_memory_of_an_idle_connection(
-    serve: ServiceFactory,
-    broker: KafkaServer,
-    valkey: ValkeyServer,
-    names: Names,
-    record_figure: FigureRecorder,
+    service: Service, names: Names, record_figure: FigureRecorder
 ) -> None:
-    service = await asyncio.to_thread(serve, broker, valkey)
     (holder,) = service.actors("Holder")
     writers = await _connect(service, names, 0, 500)  # what grows once, grows here
     before = holder.memory_info().rss

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from doorstep.gateway.websocket import SocketLimits, WebSocket, text_frame
-from tests.gateway.wire import Got, read_frame, upgrade
+from tests.gateway.wire import CLOSE, Got, frame, read_frame, upgrade
 
 
 @dataclass
@@ -101,13 +101,16 @@ class RawClient:
         self.writer.write(b"".join(frames))
 
     async def frames(self) -> list[Got]:
-        """All frames up to the end of the connection."""
+        """All frames up to the end of the connection; a close frame is answered."""
         frames = []
-        try:
-            while True:
-                frames.append(await asyncio.wait_for(read_frame(self.reader), 10))
-        except asyncio.IncompleteReadError as end:
-            assert not end.partial
+        while not self.reader.at_eof():
+            try:
+                frames.append(await self.next())
+            except asyncio.IncompleteReadError:
+                break
+            if frames[-1].opcode == CLOSE:
+                self.send(frame(CLOSE, frames[-1].payload))
+        self.writer.close()
         return frames
 
     async def next(self) -> Got:

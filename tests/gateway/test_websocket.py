@@ -207,6 +207,7 @@ async def test_a_close_frame_may_interrupt_a_message() -> None:
     async with serving() as server, raw_client(server.port) as client:
         client.send(frame(TEXT, b"a", fin=False), CLOSED_1000, frame(CONT, b"b"))
         assert await client.frames() == [Got(CLOSE, b"\x03\xe8")]
+        await server.owners[0].closed.wait()
         assert server.owners[0].told == ["closed"]
 
 
@@ -222,6 +223,7 @@ async def test_after_our_close_frame_nothing_is_told_any_more() -> None:
         assert (await client.next()).code == 1001
         client.send(frame(TEXT, b"ignored"), frame(PING, b"x"), frame(CLOSE, b"\x03\xe9"))
         assert await client.frames() == [Got(PONG, b"x")]
+        await server.owners[0].closed.wait()
         assert server.owners[0].told == ["closed"]
 
 

@@ -38,12 +38,16 @@ class Journal:
 class Browser:
     """One device: `async with Browser(address, user) as browser`, connected until then."""
 
-    def __init__(self, address: str, user_id: str, *, cursor: str | None = None) -> None:
+    def __init__(
+        self, address: str, user_id: str, *, cursor: str | None = None, audience: str | None = None
+    ) -> None:
         self.user_id = user_id
         self.journal = Journal()
         self.cursor = cursor
         self._address = address
+        self._claims = {} if audience is None else {"aud": audience}
         self._welcomed = asyncio.Event()
+        self._got_more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._socket: ClientConnection | None = None
 
@@ -76,8 +80,10 @@ class Browser:
     async def wait_for(self, count: int, within_s: float) -> None:
         """Wait until there are `count` notifications; returns after `within_s` in any case."""
         deadline = monotonic() + within_s
-        while len(self.journal.notifications) < count and monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        while len(self.journal.notifications) < count and (left := deadline - monotonic()) > 0:
+            self._got_more.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._got_more.wait(), left)
 
     async def _run(self) -> None:
         while True:
@@ -88,7 +94,7 @@ class Browser:
 
     async def _listen(self) -> None:
         query = "" if self.cursor is None else f"?cursor={self.cursor}"
-        protocols: Any = ["doorstep.v1", f"bearer.{token_for(self.user_id)}"]
+        protocols: Any = ["doorstep.v1", f"bearer.{token_for(self.user_id, claims=self._claims)}"]
         async with connect(
             f"ws://{self._address}/v1/ws{query}", subprotocols=protocols, compression=None, max_size=None
         ) as self._socket:
@@ -104,4 +110,5 @@ class Browser:
         elif "seq" in message:
             self.journal.notifications.append(message)
             self.journal.times.append(monotonic())
+            self._got_more.set()
         self.cursor = message.get("cursor", self.cursor)

@@ -1,0 +1,36 @@
+"""A first file, to see whether everything is connected."""
+
+import uuid
+
+import aiohttp
+
+from doorstep.demo.identity import Identity
+from doorstep.gateway.cursor import START
+
+
+async def send_probe(url: str, gateway_url: str, identity: Identity) -> None:
+    """Upload a file as a user nobody else is; returns when the news of its essay can be had from Doorstep.
+
+    `url`: of the services. Raises `aiohttp.ClientError` where one of them refuses or is out of reach.
+    """
+    token = identity.mint(f"demo-probe-{uuid.uuid4()}")
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(headers=headers, raise_for_status=True) as http:
+        await _upload(http, url)
+        while not await _notifications(http, gateway_url):
+            pass  # each poll waits for some seconds
+
+
+async def _upload(http: aiohttp.ClientSession, url: str) -> None:
+    wanted = {"expected_essay_count": 1, "course_code": "ENG5"}
+    async with http.post(f"{url}/v1/batches/register", json=wanted) as answer:
+        form = aiohttp.FormData({"batch_id": (await answer.json())["batch_id"]})
+    form.add_field("files", b"Is anybody there?", filename="first.txt")
+    async with http.post(f"{url}/v1/files/batch", data=form):
+        pass
+
+
+async def _notifications(http: aiohttp.ClientSession, gateway_url: str) -> list[object]:
+    async with http.get(f"{gateway_url}/v1/notifications?after={START}&wait=5") as answer:
+        found: list[object] = (await answer.json())["notifications"]
+    return found

@@ -1,0 +1,15 @@
+"""Fixtures of the actors' tests."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.actors.consumer_world import World
+from tests.support.names import Names
+from tests.support.servers import KafkaServer, ValkeyServer
+
+
+@pytest.fixture
+def world(kafka: KafkaServer, valkey: ValkeyServer, names: Names, tmp_path: Path) -> World:
+    """Topics, routes and settings of one test on the shared servers."""
+    return World(kafka, valkey, names, tmp_path)

@@ -1,0 +1,65 @@
+"""`doorstep demo` from end to end: everything arrives, and nothing is left when it ends."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import KafkaFactory, ValkeyFactory
+from tests.demo.command import START_S, STOP_S, DemoCommand
+
+pytestmark = pytest.mark.timeout(2 * START_S)
+
+
+def assert_check_passes(demo: DemoCommand) -> None:
+    demo.process.start()
+    status = demo.process.wait(START_S)
+    output = demo.process.output(200)
+    assert status == 0, output
+    assert "OK    nothing missing" in output
+    total = next(line for line in output.splitlines() if line.startswith("all "))
+    assert total.split()[:5] == ["all", "93", "4", "120", "4"]
+    assert demo.survivors() == []
+
+
+def test_the_check_passes_on_the_embedded_servers(tmp_path: Path) -> None:
+    assert_check_passes(DemoCommand(tmp_path, "--check"))
+
+
+def test_the_check_passes_on_a_real_kafka_and_valkey(
+    tmp_path: Path, kafka_factory: KafkaFactory, valkey_factory: ValkeyFactory
+) -> None:
+    servers = {
+        "DOORSTEP_KAFKA__BOOTSTRAP_SERVERS": kafka_factory().bootstrap,
+        "DOORSTEP_REDIS__URL": valkey_factory().url,
+    }
+    assert_check_passes(DemoCommand(tmp_path, "--check", **servers))
+
+
+def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
+    demo = DemoCommand(tmp_path)
+    demo.start()
+    assert len(demo.members()) > 5
+    status, took_s = demo.end(signal.SIGINT)
+    assert (status, demo.survivors()) == (0, [])
+    assert took_s < STOP_S
+
+
+@pytest.mark.parametrize("after_s", [0.0, 3.0, 8.0])
+def test_sigterm_while_it_starts_ends_all_of_it(tmp_path: Path, after_s: float) -> None:
+    demo = DemoCommand(tmp_path)
+    demo.process.start()
+    demo.process.wait_until(lambda: "starting" in demo.process.output(), what="the demo", timeout_s=START_S)
+    time.sleep(after_s)
+    status, took_s = demo.end(signal.SIGTERM)
+    assert (status, demo.survivors()) == (0, [])
+    assert took_s < STOP_S
+
+
+def test_a_setup_that_cannot_work_is_told_in_a_line(tmp_path: Path) -> None:
+    demo = DemoCommand(tmp_path, DOORSTEP_ROUTES=str(tmp_path / "log"), DOORSTEP_AUTH__HS256_SECRET="short")
+    demo.process.start()
+    assert demo.process.wait(60) == 2
+    assert "DOORSTEP_AUTH__HS256_SECRET has 5 bytes" in demo.process.output()
+    assert "Traceback" not in demo.process.output()

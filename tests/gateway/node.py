@@ -1,0 +1,114 @@
+"""A whole node without Ray: a public port, an HTTP application, and holders that greet or echo."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from doorstep.config.settings import AuthSettings, GatewaySettings
+from doorstep.gateway.auth import Authenticator
+from doorstep.gateway.handover import Parcel, Receiver
+from doorstep.gateway.http import Readiness, make_http
+from doorstep.gateway.poll import PollConnection
+from doorstep.gateway.port import PublicPort
+from doorstep.gateway.websocket import SocketLimits, WebSocket
+from tests.gateway.socket_server import Owner
+from tests.gateway.wire import SECRET
+
+AUTH = AuthSettings(hs256_secret=SecretStr(SECRET), leeway_s=0)
+
+
+class EchoHolder:
+    """Echoes on sockets, and answers polls with their user's name."""
+
+    def __init__(self, path: Path) -> None:
+        self.parcels: list[Parcel] = []
+        self.owners: list[Owner] = []
+        self.refuses = False
+        self._limits = SocketLimits()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._receiver = Receiver(path, self._take)
+
+    async def start(self) -> None:
+        await self._receiver.start()
+
+    async def stop(self) -> None:
+        await self._receiver.stop()
+        for owner in self.owners:
+            owner.socket.abort()
+
+    def _take(self, sock: socket.socket, parcel: Parcel) -> None:
+        if self.refuses:
+            raise RuntimeError("not now")
+        self.parcels.append(parcel)
+        serve = self._serve_socket if parcel.kind == "socket" else self._serve_poll
+        task = asyncio.create_task(serve(sock, parcel))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve_socket(self, sock: socket.socket, parcel: Parcel) -> None:
+        owner = Owner(echo=True)
+        owner.socket = WebSocket(owner, self._limits)
+        self.owners.append(owner)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, sock)
+        owner.socket.accept(parcel.head)
+
+    async def _serve_poll(self, sock: socket.socket, parcel: Parcel) -> None:
+        connection = PollConnection(lambda: None, parcel.origin)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
+        connection.answer(200, parcel.user_id.encode())
+
+
+class Node:
+    """What `running` gives a test."""
+
+    def __init__(self, port: PublicPort, holder: EchoHolder, path: Path) -> None:
+        self.public = port
+        self.holder = holder
+        self.path = path
+        self.port = 0
+
+
+async def _ready() -> Readiness:
+    return Readiness(True)
+
+
+async def _metrics() -> bytes:
+    return b"doorstep_sockets 0\n"
+
+
+async def _measure(request: web.Request) -> web.Response:
+    return web.json_response({"size": len(await request.read())})
+
+
+def _mount(app: web.Application) -> None:
+    app.router.add_post("/measure", _measure)
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, auth: AuthSettings = AUTH, *, holder: bool = True, **settings: Any
+) -> AsyncIterator[Node]:
+    """A node on a free port; its holder's socket is `directory/holder`."""
+    path = directory / "holder"
+    runner = make_http(_ready, _metrics, _mount, max_body_bytes=1 << 22)
+    await runner.setup()
+    assert runner.server is not None
+    public = PublicPort(
+        GatewaySettings(port=0, **settings), Authenticator(auth), lambda user_id: path, runner.server
+    )
+    node = Node(public, EchoHolder(path), path)
+    if holder:
+        await node.holder.start()
+    node.port = await public.start()
+    try:
+        yield node
+    finally:
+        await public.stop()
+        await node.holder.stop()
+        await runner.cleanup()
