@@ -3,7 +3,7 @@
 import os
 
 # Ray reads these when it is imported, which any module of this package may be the first to do: it is not to
-# call home, and it is to pass every line of a log on, as it is.
+# call home, and to pass every line of a log on as it is.
 for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",

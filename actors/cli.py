@@ -12,12 +12,12 @@ from typing import Annotated, Any, NoReturn
 import jwt
 import orjson
 import typer
-from pydantic import ValidationError
 
 from doorstep.actors.cluster import Cluster, StartError
 from doorstep.actors.signals import end_on_signals
 from doorstep.config.routes import RoutesError, load_routes
 from doorstep.config.settings import Settings, load_settings, unknown_environment
+from doorstep.config.settings_errors import SettingsError
 from doorstep.gateway.auth import Authenticator, AuthSetupError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -29,7 +29,7 @@ def settings_or_exit(file: Path | None, **flags: Any) -> Settings:
     """The settings, or an end with exit code 2 and every wrong one named."""
     try:
         return load_settings(file, **{name: value for name, value in flags.items() if value is not None})
-    except (ValidationError, OSError, ValueError) as error:
+    except (SettingsError, OSError) as error:
         fail(f"configuration: {error}")
 
 

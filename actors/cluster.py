@@ -48,12 +48,13 @@ class Cluster:
     async def start(self) -> None:
         """Bring everything up; returns when the port takes connections. Call it in the main thread.
 
-        Raises `StartError` after two minutes without that. Whatever ends it early takes down what was started.
+        Raises `StartError` after two minutes without that. Whatever ends it early takes down what is up.
         """
         try:
             await _to_its_end(asyncio.to_thread(self._init_ray))
             take_signals_back()
-            create(SUPERVISOR, self._settings, self._topology)
+            for name in (SUPERVISOR, *self._topology.actors):
+                create(name, self._settings, self._topology)
             async with asyncio.timeout(_START_S):
                 self.url = await self._wait_for_port()
         except TimeoutError:

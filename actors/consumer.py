@@ -145,6 +145,7 @@ class Consumer:
 
     async def _consume_once(self) -> None:
         tools = Tools(
+            name=self._name,
             settings=self._settings,
             event_topics=self._routes.event_topics,
             context_topics=self._routes.context_topics,

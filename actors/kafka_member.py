@@ -1,10 +1,10 @@
 """A member of the Kafka consumer group: aiokafka's consumer, with what it leaves to its user done here.
 
-What there is to know of aiokafka 0.14: it rebalances eagerly, so every rebalance takes all partitions away, and
-there is no word of partitions that are lost. It never calls the revoke callback on `stop`, and only logs what the
-callbacks raise. A poll that raises may have moved positions past records that it did not hand over. A pause
-throws away what was fetched, and is gone after a rebalance. While a rebalance is on, a poll returns after it,
-whatever its timeout is.
+What there is to know of aiokafka 0.14: it rebalances eagerly, so every rebalance takes all partitions away,
+and there is no word of partitions that are lost. It never calls the revoke callback on `stop`, and only logs
+what the callbacks raise. A poll that raises may have moved positions past records that it did not hand over.
+A pause throws away what was fetched, and is gone after a rebalance. While a rebalance is on, a poll returns
+after it, whatever its timeout is. One record whose headers can't be decoded fails its batch, again and again.
 """
 
 import asyncio
@@ -13,15 +13,17 @@ from typing import TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError, KafkaError
 
 from doorstep.actors.decode import Record
 from doorstep.actors.kafka_client import member_options, reader_options
 from doorstep.actors.recovery import Beginning, Partition
+from doorstep.actors.salvage import salvage
 from doorstep.config.settings import KafkaSettings
 
 _CALL_S = 5.0
 _STOP_S = 2.0
+_EACH_S = 0.1
 
 T = TypeVar("T")
 
@@ -30,6 +32,10 @@ logger = structlog.get_logger(__name__)
 
 class KafkaUnavailableError(Exception):
     """Kafka did not answer, or refused: the infrastructure's fault. Try the same again."""
+
+
+class UnreadableError(Exception):
+    """Some records are not as aiokafka wants them: `seek` all partitions, then `poll_each`."""
 
 
 class _Listener:
@@ -55,6 +61,7 @@ class Member:
     """One membership, from `start` to `stop`. Not to be used again after that."""
 
     def __init__(self, kafka: KafkaSettings, client_id: str) -> None:
+        self._kafka = kafka
         self._consumer = AIOKafkaConsumer(client_id=client_id, **member_options(kafka))
 
     async def start(
@@ -115,7 +122,8 @@ class Member:
     ) -> list[tuple[Partition, Sequence[Record]]]:
         """Wait for records: at most `rooms` of each of these partitions, and about `limit` in all.
 
-        Raises `KafkaUnavailableError`: `seek` all partitions then, as records may be passed over.
+        Raises `KafkaUnavailableError` or `UnreadableError`: `seek` all partitions then, as records may have
+        been passed over.
         """
         everything = len(rooms) == len(self._consumer.assignment())
         wanted = () if everything else tuple(TopicPartition(*partition) for partition in rooms)
@@ -125,9 +133,35 @@ class Member:
             taken = sum(len(records) for _, records in polled)
             if rooms and taken == most:  # there may be more, and room for it
                 polled += await self._get_more(polled, rooms, limit - taken)
+        except (CorruptRecordException, UnicodeDecodeError) as error:
+            raise UnreadableError(str(error)) from error
         except KafkaError as error:
             raise KafkaUnavailableError(f"poll: {error!r}") from error
         return polled
+
+    async def poll_each(self, rooms: Mapping[Partition, int]) -> list[tuple[Partition, Sequence[Record]]]:
+        """Like `poll`, partition by partition, and by other means where that fails.
+
+        Raises `KafkaUnavailableError`: `seek` all partitions then.
+        """
+        polled: list[tuple[Partition, Sequence[Record]]] = []
+        for partition, room in rooms.items():
+            named = TopicPartition(*partition)
+            try:
+                polled += await self._get((named,), room, _EACH_S)
+            except (CorruptRecordException, UnicodeDecodeError):
+                polled += await self._salvage(named, room)
+            except KafkaError as error:
+                raise KafkaUnavailableError(f"poll: {error!r}") from error
+        return polled
+
+    async def _salvage(self, named: TopicPartition, room: int) -> list[tuple[Partition, Sequence[Record]]]:
+        position = await self._consumer.position(named)
+        records = await asyncio.to_thread(salvage, self._kafka, named, position, room)
+        if not records:
+            raise KafkaUnavailableError(f"poll: the records of {named} from {position} on can't be read")
+        self.seek({named: records[-1].offset + 1})
+        return [(named, records)]
 
     async def _get(
         self, wanted: Sequence[Partition], most: int, timeout_s: float

@@ -129,8 +129,7 @@ class Session:
                 if failures > _HOPELESS:
                     raise
                 await asyncio.sleep(self._tools.kafka.failure(error, "poll"))
-                if self.term is not None:
-                    self.term.rewind()
+                self._rewind()
             else:
                 failures = 0
                 self._tools.kafka.success("poll")
@@ -144,13 +143,20 @@ class Session:
             return
         started, limit = self._loop.time(), self._tools.settings.kafka.max_poll_records if rooms else 1
         whole = term is None or len(rooms) == len(term.assigned)
-        polled = await self._member.poll(rooms, limit, _POLL_S if whole else _SOON_S)
+        try:
+            polled = await self._member.poll(rooms, limit, _POLL_S if whole else _SOON_S)
+        except UnreadableError:
+            self._rewind()
+            polled = await self._member.poll_each(rooms)
         pace.polled(started, brought=bool(polled), more=sum(len(records) for _, records in polled) >= limit)
-        if polled and self.term is not None:
-            if self.term is term and term.state == "running":
-                term.take(polled)
-            else:
-                self.term.rewind()  # read for a term that is over
+        if polled and term is self.term and term is not None and term.state == "running":
+            term.take(polled)
+        elif polled:
+            self._rewind()  # read for a term that is over
+
+    def _rewind(self) -> None:
+        if self.term is not None:
+            self.term.rewind()
 
     # Watching
 

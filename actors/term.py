@@ -46,6 +46,8 @@ class Tools:
     settings: Settings
     event_topics: frozenset[str]
     context_topics: frozenset[str]
+    name: str
+    """The consumer's; no other one has it."""
     member: Member
     delivery: Delivery
     marks: Marks
@@ -239,6 +241,7 @@ class Term:
             "find offsets", partial(tools.member.offsets_of, place.starts), KafkaUnavailableError
         )
         self._in_flight = InFlight(starts, cap)
+        await tools.redis.persist("sign", self._sign, StoreError, self.verify)
         await self._keep_until_kept(starts)
         tools.member.seek(starts)
 
@@ -249,6 +252,12 @@ class Term:
         async for records in read_whole(self._tools.settings.kafka, partitions):
             batch = self._tools.delivery.sort(records)
             await self._tools.delivery.register(Sorted(), batch.registrations)
+
+    async def _sign(self) -> None:
+        """Leave a mark that is never written again: when all is lost, new marks can't hide that it is."""
+        signature = {(f"!{self._tools.name}", 0): 1}
+        await self._tools.marks.write(self._group, signature)
+        self._written.update(signature)
 
     async def _mark_ends(self) -> None:
         """The group begins now: what the event topics have already is not for it."""

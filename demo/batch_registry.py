@@ -52,7 +52,7 @@ class BatchRegistry:
         essay_ids = [str(uuid.uuid4()) for _ in range(count)]
         batch = Batch(str(uuid.uuid4()), user_of(request), course, essay_ids)
         trace = Trace.of_request(request.headers)
-        await self._publisher.publish(BATCH_REGISTERED, batch.batch_id, _registered(batch), trace)
+        await self._publisher.publish(BATCH_REGISTERED, batch.batch_id, registered(batch), trace)
         self._batches[batch.batch_id] = batch
         answer = {"batch_id": batch.batch_id, "correlation_id": trace.correlation_id}
         return web.json_response(answer, status=202)
@@ -65,7 +65,7 @@ def _wanted(body: object) -> tuple[int, str]:
     raise Refused(400, "bad_registration", f"Send expected_essay_count, 1 to {MAX_ESSAYS}, and course_code.")
 
 
-def _registered(batch: Batch) -> Data:
+def registered(batch: Batch) -> Data:
     """`BatchEssaysRegistered`."""
     return {
         "event": "batch.essays.registered",

@@ -2,24 +2,29 @@
 
 import asyncio
 import logging
-import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
 
 from doorstep.actors.cluster import StartError
+from doorstep.actors.signals import end_on_signals
 from doorstep.config.routes import RoutesError
-from doorstep.config.settings import Settings, load_settings
+from doorstep.config.settings import load_settings
 from doorstep.demo import check as checking
 from doorstep.demo.app import Demo, DemoError, running_demo
 from doorstep.demo.embedded import EmbeddedServerError
 from doorstep.demo.evidence import LATENCY_LIMIT_MS
 from doorstep.gateway.auth import AuthSetupError
 
-_EXPECTED = (DemoError, EmbeddedServerError, StartError, RoutesError, AuthSetupError, checking.CheckError)
-_FAILED, _BAD_SETUP = 1, 2
+_EXPECTED = (
+    *(ValidationError, RoutesError, AuthSetupError, OSError),
+    *(DemoError, EmbeddedServerError, StartError, KafkaError, checking.CheckError),
+)
+_FAILED, _BAD_SETUP, _INTERRUPTED = 1, 2, 130
+_SHOWN = 20
 
 _Port = Annotated[int, typer.Option(help="Port of the page; a free one if it is taken.")]
 _Host = Annotated[str, typer.Option(help="Address to listen on, for the page and for Doorstep.")]
@@ -41,51 +46,41 @@ def demo(
 
     Kafka and Valkey are embedded unless DOORSTEP_KAFKA__BOOTSTRAP_SERVERS and DOORSTEP_REDIS__URL are set.
     With --check the exit status is 0 if every file became its essay for its teacher, once, in order and
-    within half a second, else 1; 2 where the demo could not start.
+    within half a second, else 1; 2 where the demo could not start; 130 where it was interrupted.
     """
-    settings = load_settings(config, holders=holders)
-    raise typer.Exit(asyncio.run(_run(settings, host, port, _check if check else _show)))
+    raise typer.Exit(asyncio.run(_run(config, holders, host, port, check=check)))
 
 
-async def _run(settings: Settings, host: str, port: int, use: Callable[[Demo], Awaitable[int]]) -> int:
-    _end_on_signals()
+async def _run(config: Path | None, holders: int, host: str, port: int, *, check: bool) -> int:
+    end_on_signals()
     logging.getLogger("ray").setLevel(logging.ERROR)  # it has much to say about itself
     try:
+        settings = load_settings(config, holders=holders)
         async with running_demo(settings, host, port, typer.echo) as running:
-            return await use(running)
+            return await (_check(running) if check else _show(running))
     except _EXPECTED as error:
         typer.echo(f"doorstep demo: {error}", err=True)
         return _BAD_SETUP
     except asyncio.CancelledError:
         typer.echo("Stopped.")
-        return 0
-
-
-def _end_on_signals() -> None:
-    """Cancel the calling task at the first Ctrl-C or SIGTERM; later ones do not disturb the clean-up."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert task is not None
-
-    def end() -> None:
-        if not task.cancelling():
-            typer.echo("\nStopping …")
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
+        return _INTERRUPTED if check else 0
 
 
 async def _show(running: Demo) -> int:
     typer.echo(f"\nOpen {running.url} and drop some essays. Ctrl-C ends the demo.")
-    await asyncio.Event().wait()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        typer.echo("\nStopping …")
     return 0
 
 
 async def _check(running: Demo) -> int:
     problems = await checking.check(running, typer.echo)
-    for problem in problems:
+    for problem in problems[:_SHOWN]:
         typer.echo(f"FAIL  {problem}", err=True)
     if problems:
+        typer.echo(f"FAIL  {len(problems)} faults in all", err=True)
         return _FAILED
     typer.echo(
         "OK    nothing missing, doubled, out of order, at somebody else's, or later than "

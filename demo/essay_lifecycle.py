@@ -104,7 +104,7 @@ class EssayLifecycle:
     async def _publish(self, answer: Assigned | Excess) -> None:
         content = answer.content
         if isinstance(answer, Assigned):
-            topic, key, data = SLOT_ASSIGNED, answer.essay_id, _slot_assigned(content, answer.essay_id)
+            topic, key, data = SLOT_ASSIGNED, answer.essay_id, slot_assigned(content, answer.essay_id)
         else:
             topic, key, data = EXCESS_CONTENT, content.batch_id, _excess(content)
         await self._publisher.publish(topic, key, data, content.trace)
@@ -120,7 +120,7 @@ def _content(data: Data, trace: Trace) -> Content:
     )
 
 
-def _slot_assigned(content: Content, essay_id: str) -> Data:
+def slot_assigned(content: Content, essay_id: str) -> Data:
     """`EssaySlotAssignedV1`."""
     return {
         "event": "essay.slot.assigned",

@@ -68,10 +68,16 @@ async def following(settings: KafkaSettings, topics: Sequence[str], handle: Hand
     await consumer.start()
     try:
         await _pin(consumer)
+        failure: Exception | None = None
         async with asyncio.TaskGroup() as tasks:
             reader = tasks.create_task(_read(consumer, handle))
-            yield
+            try:
+                yield
+            except Exception as error:  # raised below, as it is: the group would wrap it
+                failure = error
             reader.cancel()
+        if failure is not None:
+            raise failure
     finally:
         await consumer.stop()
 

@@ -22,7 +22,7 @@ KafkaFactory = Callable[..., KafkaServer]
 ValkeyFactory = Callable[..., ValkeyServer]
 ProxyFactory = Callable[[str], Proxy]
 
-_ON_CONTAINERS = {"deployment", "kafka", "kafka_factory", "valkey", "valkey_factory"}
+_ON_CONTAINERS = {"broker", "deployment", "kafka", "kafka_factory", "store", "valkey", "valkey_factory"}
 """Fixtures that `DOORSTEP_TEST_CONTAINERS=1` moves into containers."""
 
 

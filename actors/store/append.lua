@@ -15,11 +15,13 @@ local call, try = redis.call, redis.pcall
 local sub, match, floor = string.sub, string.match, math.floor
 local START = '0000000000000000'
 
-local max_count, ttl, head_ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local max_count, ttl, head_ttl = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local window, publish, slots = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local trim_every = floor(window / 64) + 1
 
 local function has_its_shape()
+  if not (max_count and ttl and head_ttl and window) then
+    return false
+  end
   local at, users = 7, 0
   for _ = 1, slots do
     local of_slot = tonumber(ARGV[at + 1])
@@ -37,6 +39,7 @@ if not (could and is_right) then
   return redis.error_reply('ERR doorstep append: the arguments do not have the shape that append.lua describes')
 end
 
+local trim_every = floor(window / 64) + 1
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
 local repairs = 0

@@ -11,6 +11,7 @@ import hiredis
 from doorstep.actors.store.calls import Call, Connection, is_error
 from doorstep.actors.store.errors import StoreUnavailable
 from doorstep.actors.store.link import Address, Login, Reply, pack
+from doorstep.actors.store.race import first_answer
 from doorstep.actors.store.server import Server
 
 HASH_SLOTS = 16384
@@ -120,21 +121,9 @@ class ClusterConnection(Connection):
             learning.exception()  # seen, even if whoever waited for it has given up
 
     async def _learn_from_any(self) -> None:
-        """Ask all nodes at once, so that those that do not answer cost no time; the first answer counts."""
-        asked = [asyncio.create_task(self._layout(address)) for address in {*self._servers, *self._seeds}]
-        reasons = []
-        try:
-            for answer in asyncio.as_completed(asked):
-                try:
-                    self._use(await answer)
-                except StoreUnavailable as error:
-                    reasons.append(str(error))
-                else:
-                    return
-        finally:
-            for task in asked:
-                task.cancel()
-        raise StoreUnavailable(f"no node of the cluster answers: {'; '.join(reasons)}")
+        addresses = {*self._servers, *self._seeds}
+        questions = [self._layout(address) for address in addresses]
+        self._use(await first_answer(questions, "no node of the cluster answers"))
 
     async def _layout(self, address: Address) -> Sequence[tuple[int, int, Address]]:
         """The ranges of hash slots (first, last, master) as one node knows them."""
@@ -151,6 +140,8 @@ class ClusterConnection(Connection):
         for first, last, address in layout:
             hosts[first : last + 1] = [self._server(address)] * (last + 1 - first)
         self._hosts = hosts
+        for address in self._servers.keys() - {address for _, _, address in layout}:
+            self._servers.pop(address).drop()
 
 
 def _was_refused(reply: Reply) -> bool:

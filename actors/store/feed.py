@@ -5,7 +5,6 @@ owner is told after every new subscription, and reads the log.
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -24,6 +23,7 @@ OnPush = Callable[[int, Sequence[Logged]], None]
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 2.0
 _PING_INTERVAL_S = 2.0
+_PING_TIMEOUT_S = 5.0
 _CONFIRM_TIMEOUT_S = 5.0
 
 logger = structlog.get_logger(__name__)
@@ -81,13 +81,19 @@ class _Subscription:
             await self._changed.wait()
 
     async def ping(self) -> None:
-        """Find out whether the link is alive, if it has been silent since the last time."""
+        """Break a link that is dead, if it has been silent since the last time."""
         link = self._link
-        if link is not None and link.is_open and not link.heard:
-            with contextlib.suppress(StoreUnavailable):  # `on_broken` was called
-                await link.exchange(pack(("PING",)), 1)
-        if link is not None:
-            link.heard = False
+        if link is None:
+            return
+        if not link.heard:
+            try:
+                async with asyncio.timeout(_PING_TIMEOUT_S):
+                    await link.exchange(pack(("PING",)), 1)
+            except StoreUnavailable:
+                return  # `on_broken` was called
+            except TimeoutError as error:
+                link.abort(error)
+        link.heard = False
 
     def close(self) -> None:
         """End it quietly."""
@@ -162,18 +168,20 @@ class Feed:
         self._tasks = [asyncio.create_task(self._keep_subscribed()), asyncio.create_task(self._keep_alive())]
 
     async def stop(self) -> None:
-        """End it for good; no callback comes after that, and whoever waits in `subscribe` is cancelled."""
+        """End it for good; no callback comes after that; who waits in `subscribe` gets `StoreUnavailable`."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._close_all()
         for _, future in self._waiting:
-            future.cancel()
+            if not future.done():
+                future.set_exception(StoreUnavailable("the feed was stopped"))
 
     async def subscribe(self, slots: Iterable[int]) -> None:
         """Add slots. Returns when the server has confirmed them: what is appended from now on comes.
 
-        Waits as long as Redis is away. A caller that gives up leaves the slots wanted.
+        Waits as long as Redis is away; a caller that gives up leaves the slots wanted. Raises
+        `StoreUnavailable` when the feed is stopped meanwhile.
         """
         added = frozenset(slots)
         self._wanted |= added
@@ -195,7 +203,7 @@ class Feed:
             self._changed.clear()
             try:
                 await self._settle(frozenset(self._wanted))
-            except StoreError as error:
+            except Exception as error:  # also of `on_subscribed`: whatever it is, only a new start may help
                 self._broken(error)
                 self._close_all()
                 await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 -- only spreads the retries
@@ -232,8 +240,9 @@ class Feed:
             )
         return self._subscriptions[server]
 
-    def _broken(self, error: StoreError) -> None:
-        logger.warning("feed_broken", error=str(error))
+    def _broken(self, error: Exception) -> None:
+        is_expected = isinstance(error, StoreError) and isinstance(error.__cause__, OSError | None)
+        logger.warning("feed_broken", error=str(error), exc_info=None if is_expected else error)
         self._changed.set()
         if self._live:
             self._live = False

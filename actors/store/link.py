@@ -192,6 +192,8 @@ class Link(asyncio.Protocol):
                 self._answer(reply)
 
     def _answer(self, reply: Reply) -> None:
+        if not self._pending:
+            raise StoreUnavailable(f"a reply that nothing asked for: {reply!r}")
         exchange = self._pending[0]
         exchange.replies.append(reply)
         if len(exchange.replies) == exchange.expected:
@@ -206,7 +208,10 @@ class Link(asyncio.Protocol):
                 exchange.future.set_exception(self._error())
 
     def _error(self) -> StoreUnavailable:
-        return StoreUnavailable(f"lost Redis at {self.address}: {self._cause or 'it closed the connection'}")
+        reason = repr(self._cause) if self._cause else "it closed the connection"
+        error = StoreUnavailable(f"lost Redis at {self.address}: {reason}")
+        error.__cause__ = self._cause
+        return error
 
     async def _connect(self, login: Login) -> None:
         loop = asyncio.get_running_loop()

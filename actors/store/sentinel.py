@@ -1,21 +1,20 @@
-"""Asks sentinels which server is the master."""
+"""Asks the sentinels which server is the master."""
 
 import hiredis
 
 from doorstep.actors.store.address import Target
 from doorstep.actors.store.errors import StoreUnavailable
 from doorstep.actors.store.link import Address, Link
+from doorstep.actors.store.race import first_answer
 
 
 async def find_master(target: Target) -> Address:
-    """The master's address, from the first sentinel that knows it. Raises `StoreUnavailable`."""
-    reasons = []
-    for sentinel in target.addresses:
-        try:
-            return await _ask(sentinel, target)
-        except StoreUnavailable as error:
-            reasons.append(str(error))
-    raise StoreUnavailable(f"no sentinel knows the master of {target.service!r}: {'; '.join(reasons)}")
+    """The master's address, from the sentinel that answers first. Raises `StoreUnavailable`.
+
+    Whether it still is the master shows at the login.
+    """
+    questions = [_ask(sentinel, target) for sentinel in target.addresses]
+    return await first_answer(questions, f"no sentinel knows the master of {target.service!r}")
 
 
 async def _ask(sentinel: Address, target: Target) -> Address:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from doorstep.actors.store.errors import StoreUnavailable
 from doorstep.actors.store.link import Address, Link, Login, OnLost, OnPush, Reply
 
 
@@ -15,6 +16,7 @@ class Server:
         self._login = login
         self._link: Link | None = None
         self._opening: asyncio.Task[Link] | None = None
+        self._drops = 0
 
     async def exchange(self, commands: bytes, count: int) -> list[Reply]:
         """See `Link.exchange`; opens the link first if need be. Raises `StoreUnavailable`."""
@@ -29,6 +31,7 @@ class Server:
 
     def drop(self) -> None:
         """End the shared link; the next call finds the server anew."""
+        self._drops += 1
         link, self._link = self._link, None
         if link is not None:
             link.close()
@@ -40,8 +43,13 @@ class Server:
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> Link:
-        self._link = await Link.open(await self._find(), self._login)
-        return self._link
+        drops = self._drops
+        link = await Link.open(await self._find(), self._login)
+        if drops != self._drops:
+            link.close()
+            raise StoreUnavailable(f"the link to Redis at {link.address} was dropped while it was opened")
+        self._link = link
+        return link
 
     def _opened(self, opening: asyncio.Task[Link]) -> None:
         self._opening = None

@@ -67,9 +67,19 @@ async def test_rebalances_under_load_lose_and_double_nothing(world: World) -> No
         stream = Stream(world)
         for _ in range(3):
             async with world.consumer("consumer-1") as second:
-                await _status(world, second, lambda status: len(status.partitions) == world.partitions // 2, "the load is shared")
+                await _status(
+                    world,
+                    second,
+                    lambda status: len(status.partitions) == world.partitions // 2,
+                    "the load is shared",
+                )
                 await asyncio.sleep(0.3)
-            await _status(world, first, lambda status: len(status.partitions) == world.partitions, "one has it all again")
+            await _status(
+                world,
+                first,
+                lambda status: len(status.partitions) == world.partitions,
+                "one has it all again",
+            )
         await stream.stop()
         await stream.check()
 
@@ -96,10 +106,18 @@ async def test_a_consumer_that_was_frozen_writes_nothing_stale(world: World, tmp
         async with world.consumer() as other:
             # once the frozen one is no longer a member
             await _status(
-                world, other, lambda status: len(status.partitions) == world.partitions, "the other one has it all"
+                world,
+                other,
+                lambda status: len(status.partitions) == world.partitions,
+                "the other one has it all",
             )
             process.signal(signal.SIGCONT)
-            await _status(world, other, lambda status: len(status.partitions) == world.partitions // 2, "the frozen one is back")
+            await _status(
+                world,
+                other,
+                lambda status: len(status.partitions) == world.partitions // 2,
+                "the frozen one is back",
+            )
             await stream.stop()
             await stream.check()
     finally:

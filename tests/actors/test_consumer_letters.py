@@ -8,6 +8,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.actors.consumer_world import World
+from tests.actors.raw_produce import produce_batch
 
 _GOOD = b'{"event_type": "TOPIC", "event_timestamp": "2026-11-23T08:15:30Z", "data": DATA}'
 
@@ -117,3 +118,14 @@ def _make_topic(world: World, config: dict[str, str]) -> None:
     admin = AdminClient({"bootstrap.servers": world.kafka.bootstrap})
     for made in admin.create_topics([NewTopic(world.dead, 1, 1, config=config)]).values():
         made.result(timeout=30)
+
+
+async def test_headers_whose_names_are_no_text_stop_nothing(world: World) -> None:
+    user = world.names.user()
+    values = [world.notification(user, f"note-{number}").value for number in range(6)]
+    async with world.consumer():
+        await produce_batch(world.kafka.bootstrap, world.notifications, values, bad=2)
+        world.publisher.send(world.notification(user, "note-6"), partition=0)
+        world.publisher.flush()
+        notifications = await world.logged(user, 7)
+        assert [each["event"] for each in notifications] == [f"note-{number}" for number in range(7)]

@@ -173,6 +173,7 @@ async def main() -> None:
         serve(contract.on_socket, "127.0.0.1", port, process_request=contract.on_request, compression=None),
         consumer,
     ):
+        await consumer.seek_to_end()  # not what a test before has left
         contract.ready = True
         async for record in consumer:
             contract.on_event(orjson.loads(record.value))

@@ -72,7 +72,7 @@ class Deployment:
 
     def down(self) -> None:
         """Remove containers, network and volumes."""
-        self.compose("down", "--volumes", "--timeout", "10")
+        self.compose("down", "--volumes")
 
     def doorstep(self, *arguments: str) -> str:
         """Run the `doorstep` command inside its container; returns its standard output."""

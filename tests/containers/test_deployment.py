@@ -1,6 +1,7 @@
 """The image and deploy/compose.yaml do what they are for, run for real."""
 
 import json
+import os
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,11 +15,15 @@ from tests.containers.compose import Deployment, DockerError, build_image, run
 from tests.support.names import Names
 from tests.support.plugin import FigureRecorder
 
+IMAGES = ("PYTHON_IMAGE", "KAFKA_IMAGE", "VALKEY_IMAGE")
+
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def deployment(record_figure: FigureRecorder) -> Iterator[Deployment]:
+def deployment(record_figure: FigureRecorder, record_component: FigureRecorder) -> Iterator[Deployment]:
+    record_component("Docker", run("docker", "version", "--format", "{{.Server.Version}}").strip())
+    record_component("Images", ", ".join(os.environ[name] for name in IMAGES))
     started = time.monotonic()
     build_image()
     built = time.monotonic()
@@ -48,15 +53,16 @@ def _next(socket: ClientConnection) -> dict[str, Any]:
 def test_an_event_reaches_the_published_port(deployment: Deployment, names: Names) -> None:
     with _socket(deployment, names.user()) as socket:
         assert _next(socket)["event"] == "doorstep.welcome"
-        deployment.doorstep("produce", names.user())
-        assert _next(socket)["seq"] == 1
+        deployment.doorstep("produce", "--count", "3", names.user())
+        assert [_next(socket)["seq"] for _ in range(3)] == [1, 2, 3]
 
 
 def test_the_log_survives_a_restart_of_everything(deployment: Deployment, names: Names) -> None:
     with _socket(deployment, names.user()) as socket:
         start = _next(socket)["data"]["cursor"]
-    deployment.doorstep("produce", names.user())
-    deployment.compose("down", "--timeout", "10")
+        deployment.doorstep("produce", "--count", "1", names.user())
+        assert _next(socket)["seq"] == 1
+    deployment.compose("down")
     deployment.up()
     with _socket(deployment, names.user(), f"?cursor={start}") as socket:
         assert _next(socket)["data"]["resumed"] is True
@@ -69,9 +75,9 @@ def test_it_is_ready(deployment: Deployment) -> None:
 
 
 def test_nothing_runs_as_root(deployment: Deployment) -> None:
-    owners = run("docker", "top", deployment.container("doorstep"), "-eo", "uid").split()
-    assert owners[0] == "UID"
-    assert set(owners[1:]) == {"10001"}
+    owners = run("docker", "top", deployment.container("doorstep"), "-eo", "uid,pid").splitlines()[1:]
+    assert len(owners) > 5
+    assert {line.split()[0] for line in owners} == {"10001"}
 
 
 def test_the_image_cannot_be_written_to(deployment: Deployment) -> None:
@@ -86,7 +92,7 @@ def test_valkey_keeps_what_it_acknowledged(deployment: Deployment) -> None:
 
 def test_it_stops_cleanly(deployment: Deployment, record_figure: FigureRecorder) -> None:
     started = time.monotonic()
-    deployment.compose("stop", "--timeout", "10", "doorstep")
+    deployment.compose("stop", "doorstep")
     record_figure("containers: stop", f"{time.monotonic() - started:.1f} s")
     state = deployment.state("doorstep")
     assert state["ExitCode"] == 0

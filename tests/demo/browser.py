@@ -53,26 +53,27 @@ class Tab:
         self._browser = browser
         self._session = session
 
-    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+    async def call(self, method: str, wait_s: float = WAIT_S, **parameters: Any) -> dict[str, Any]:
         """A command of the protocol. Raises `PageError` with what the browser says."""
-        return await self._browser.call(method, self._session, **parameters)
+        return await self._browser.call(method, self._session, wait_s, **parameters)
 
     async def open(self, url: str) -> None:
         """Go to a page; returns at once."""
         await self.call("Page.navigate", url=url)
 
-    async def evaluate(self, expression: str) -> Any:
+    async def evaluate(self, expression: str, wait_s: float = WAIT_S) -> Any:
         """The value of a JavaScript expression, awaited if it is a promise. Raises `PageError`."""
-        answer = await self.call(
-            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True
-        )
+        flags: dict[str, Any] = {"awaitPromise": True, "returnByValue": True, "userGesture": True}
+        answer = await self.call("Runtime.evaluate", wait_s, expression=expression, **flags)
         if "exceptionDetails" in answer:
             raise PageError(f"{expression}: {answer['exceptionDetails']['exception']['description']}")
         return answer["result"].get("value")
 
     async def until(self, expression: str, wait_s: float = WAIT_S) -> Any:
         """Wait until an expression is true; returns its value. Raises `PageError` after `wait_s` seconds."""
-        value = await self.evaluate(_UNTIL % {"expression": expression, "wait_ms": wait_s * 1000})
+        value = await self.evaluate(
+            _UNTIL % {"expression": expression, "wait_ms": wait_s * 1000}, wait_s + WAIT_S
+        )
         if not value:
             text = await self.evaluate("document.body.innerText")
             raise PageError(f"not within {wait_s:g} s: {expression}\nthe page says:\n{text}")
@@ -97,8 +98,8 @@ class Tab:
 
     async def press(self, key: str, text: str = "") -> None:
         """A key that goes down and up: `Tab`, `Enter` (text `\\r`), `ArrowDown`, …"""
-        codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowDown": 40}
-        common = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": codes[key]}
+        codes = {"Tab": 9, "Enter": 13, "ArrowDown": 40}
+        common: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
         await self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
@@ -118,10 +119,6 @@ class Tab:
         for kind in ("dragEnter", "dragOver", "drop"):
             await self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
-    async def close(self) -> None:
-        """Close the page."""
-        await self.call("Page.close")
-
 
 class Browser:
     """The running Chromium."""
@@ -139,13 +136,15 @@ class Browser:
         await tab.call("Page.enable")
         return tab
 
-    async def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
+    async def call(
+        self, method: str, session: str | None = None, wait_s: float = WAIT_S, **parameters: Any
+    ) -> dict[str, Any]:
         """A command of the protocol, to the browser or to a page's session."""
         number = next(self._numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         command = {"id": number, "method": method, "params": parameters}
         await self._socket.send_json(command | ({"sessionId": session} if session else {}))
-        return await asyncio.wait_for(answer, WAIT_S)
+        return await asyncio.wait_for(answer, wait_s)
 
     async def listen(self) -> None:
         """Take in what the browser says, until it closes."""

@@ -68,7 +68,7 @@ class DemoCommand:
         return [one for one in psutil.process_iter() if name in _name(one) and self._is_ours(one)]
 
     def survivors(self, patience_s: float = 1.0) -> list[str]:
-        """What still lives shortly after it has ended, and the temporary files it has left but for Ray's logs.
+        """What still lives shortly after it has ended, and what temporary files it has left (not Ray's logs).
 
         Removes these files.
         """

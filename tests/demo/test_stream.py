@@ -73,6 +73,12 @@ async def test_what_a_handler_raises_ends_the_body(settings: KafkaSettings, name
             await asyncio.sleep(WAIT_S)
 
 
+async def test_what_the_body_raises_comes_out_as_it_is(settings: KafkaSettings, names: Names) -> None:
+    with pytest.raises(LookupError, match="of the body"):
+        async with following(settings, [names.topic()], Notebook().handle):
+            raise LookupError("of the body")
+
+
 async def test_topics_are_created_where_they_are_missing(settings: KafkaSettings, names: Names) -> None:
     await create_topics(settings, [names.topic(), names.topic("second")])
     await create_topics(settings, [names.topic(), names.topic("second")])

@@ -1,6 +1,8 @@
 """Every asynchronous test of the gateway runs on asyncio's own loop and on uvloop."""
 
 import asyncio
+import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +25,13 @@ def private_directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def open_descriptors() -> Callable[[], int]:
-    """Counts the descriptors of this process."""
-    directory = Path("/proc/self/fd") if Path("/proc/self/fd").exists() else Path("/dev/fd")
-    return lambda: sum(1 for _ in directory.iterdir())
+def open_sockets() -> Callable[[], int]:
+    """Counts the sockets that this process has open."""
+    return lambda: sum(_is_socket(int(path.name)) for path in Path("/dev/fd").iterdir())
+
+
+def _is_socket(fd: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(fd).st_mode)
+    except OSError:
+        return False

@@ -100,7 +100,7 @@ async def running(
     await runner.setup()
     assert runner.server is not None
     public = PublicPort(
-        GatewaySettings(port=0, **settings), Authenticator(auth), lambda user_id: path, runner.server
+        GatewaySettings(**{"port": 0, **settings}), Authenticator(auth), lambda _: path, runner.server
     )
     node = Node(public, EchoHolder(path), path)
     if holder:

@@ -19,7 +19,7 @@ from doorstep.gateway import handover
 from doorstep.gateway.handover import HandoverError, Parcel, Receiver, Sender
 from tests.support.processes import ServerProcess
 
-CountDescriptors = Callable[[], int]
+CountSockets = Callable[[], int]
 
 
 def parcel(user_id: str = "teacher-1", head: bytes = b"GET / HTTP/1.1\r\n\r\n") -> Parcel:
@@ -133,9 +133,9 @@ def test_what_is_no_parcel_is_refused(data: bytes) -> None:
 
 
 async def test_many_at_once_each_with_its_own_socket(
-    private_directory: Path, open_descriptors: CountDescriptors
+    private_directory: Path, open_sockets: CountSockets
 ) -> None:
-    before = open_descriptors()
+    before = open_sockets()
     async with receiving(private_directory) as (sender, inbox):
         with ExitStack() as stack:
             pairs = [stack.enter_context(tcp_pair()) for _ in range(300)]
@@ -149,21 +149,21 @@ async def test_many_at_once_each_with_its_own_socket(
             for sock, taken in inbox.taken:
                 sock.send(taken.user_id.encode())
             assert [client.recv(10) for _, client in pairs] == [str(index).encode() for index in range(300)]
-    assert open_descriptors() == before
+    assert open_sockets() == before
 
 
 async def test_a_refused_socket_stays_with_its_sender(
-    private_directory: Path, open_descriptors: CountDescriptors
+    private_directory: Path, open_sockets: CountSockets
 ) -> None:
     async with receiving(private_directory) as (sender, inbox):
         with tcp_pair() as (server, client):
             await sender.hand_over(server, parcel("first"))
-            before = open_descriptors()
+            before = open_sockets()
             inbox.refuses = True
             for _ in range(3):
                 with pytest.raises(HandoverError, match="could not take"):
                     await sender.hand_over(server, parcel("refused"))
-            assert open_descriptors() == before
+            assert open_sockets() == before
             server.send(b"still ours")
             assert client.recv(10) == b"still ours"
             inbox.refuses = False
@@ -172,13 +172,13 @@ async def test_a_refused_socket_stays_with_its_sender(
 
 
 async def test_without_a_receiver_it_fails_at_once(
-    private_directory: Path, open_descriptors: CountDescriptors
+    private_directory: Path, open_sockets: CountSockets
 ) -> None:
     sender = Sender(private_directory / "nobody")
-    before = open_descriptors()
+    before = open_sockets()
     with tcp_pair() as (server, _), pytest.raises(HandoverError, match="no holder listens at nobody"):
         await sender.hand_over(server, parcel())
-    assert open_descriptors() == before
+    assert open_sockets() == before
 
 
 async def test_a_closed_socket_harms_no_other(private_directory: Path) -> None:
@@ -255,9 +255,9 @@ WHOLE = message(7, parcel().encode())
 
 @pytest.mark.parametrize("cut", [1, 4, 8, 9, len(WHOLE) - 1])
 async def test_a_sender_that_dies_amid_a_parcel_leaves_nothing_open(
-    private_directory: Path, open_descriptors: CountDescriptors, cut: int
+    private_directory: Path, open_sockets: CountSockets, cut: int
 ) -> None:
-    before = open_descriptors()
+    before = open_sockets()
     async with raw_sender(private_directory) as (connection, inbox):
         with tcp_pair() as (server, client):
             socket.send_fds(connection, [WHOLE[:cut]], [server.fileno()])
@@ -267,7 +267,7 @@ async def test_a_sender_that_dies_amid_a_parcel_leaves_nothing_open(
             await asyncio.sleep(0.02)
             assert client.recv(1) == b""
         assert inbox.taken == []
-    assert open_descriptors() == before
+    assert open_sockets() == before
 
 
 @pytest.mark.parametrize("piece", [1, 3, 8, 13])
@@ -283,14 +283,14 @@ async def test_a_parcel_that_comes_in_pieces_is_whole(private_directory: Path, p
 
 
 async def test_parcels_without_a_socket_are_refused_and_harm_no_other(
-    private_directory: Path, open_descriptors: CountDescriptors
+    private_directory: Path, open_sockets: CountSockets
 ) -> None:
     async with raw_sender(private_directory) as (connection, inbox):
         with tcp_pair() as (server, _):
-            before = open_descriptors()
+            before = open_sockets()
             pipe = os.pipe()
             connection.send(message(1, parcel("none").encode()))
-            socket.send_fds(connection, [message(2, parcel("pipe").encode())], [pipe[0]])
+            socket.send_fds(connection, [message(2, parcel("pipe").encode())], [pipe[1]])
             socket.send_fds(
                 connection, [message(3, parcel("two").encode())], [server.fileno(), server.fileno()]
             )
@@ -298,10 +298,11 @@ async def test_parcels_without_a_socket_are_refused_and_harm_no_other(
             connection.send(message(5, b""))
             socket.send_fds(connection, [message(6, parcel("one").encode())], [server.fileno()])
             assert await _answers(connection, 6) == [(1, 1), (2, 1), (3, 0), (4, 1), (5, 1), (6, 0)]
-            os.close(pipe[0])
             os.close(pipe[1])
+            assert os.read(pipe[0], 1) == b"", "the receiver has kept what is no socket"
+            os.close(pipe[0])
             assert [taken.user_id for _, taken in inbox.taken] == ["two", "one"]
-            assert open_descriptors() == before + 2
+            assert open_sockets() == before + 2
 
 
 async def test_a_sender_that_speaks_something_else_is_cut_off(private_directory: Path) -> None:
@@ -351,12 +352,12 @@ async def test_the_directory_is_made_private(private_directory: Path) -> None:
 
 
 async def test_a_path_that_is_too_long_is_explained(
-    private_directory: Path, open_descriptors: CountDescriptors
+    private_directory: Path, open_sockets: CountSockets
 ) -> None:
-    before = open_descriptors()
+    before = open_sockets()
     with pytest.raises(OSError, match="a shorter run_dir is needed"):
         await Receiver(private_directory / ("x" * 110), Inbox().put).start()
-    assert open_descriptors() == before
+    assert open_sockets() == before
 
 
 def names_in(directory: Path) -> list[str]:
@@ -417,10 +418,10 @@ async def test_a_new_sender_waits_until_a_receiver_has_descriptors_again(private
 
 
 async def test_a_receiver_that_dies_before_its_answer_costs_nothing(
-    private_directory: Path, open_descriptors: CountDescriptors
+    private_directory: Path, open_sockets: CountSockets
 ) -> None:
     """The race of the socket that is handed over while its holder dies."""
-    before = open_descriptors()
+    before = open_sockets()
     sender = Sender(private_directory / "holder")
     with tcp_pair() as (server, client):
         with receiver_process(private_directory, "dies"), pytest.raises(HandoverError, match="is gone"):
@@ -432,14 +433,14 @@ async def test_a_receiver_that_dies_before_its_answer_costs_nothing(
             server.close()
             assert await greeting(client) == b"hello teacher-1\n"
     sender.close()
-    assert open_descriptors() == before
+    assert open_sockets() == before
 
 
 async def test_whoever_is_killed_when_every_client_is_greeted_once_or_cut_off(
-    private_directory: Path, open_descriptors: CountDescriptors
+    private_directory: Path, open_sockets: CountSockets
 ) -> None:
     """Receivers are killed at random while sockets come in; their successors get the sender's copies."""
-    before = open_descriptors()
+    before = open_sockets()
     sender = Sender(private_directory / "holder")
     rng = random.Random(7)
 
@@ -473,7 +474,7 @@ async def test_whoever_is_killed_when_every_client_is_greeted_once_or_cut_off(
     sender.close()
     assert all(seen in (b"", f"hello {name}\n".encode()) for name, seen in results)
     assert sum(seen != b"" for _, seen in results) >= len(results) // 2
-    assert open_descriptors() == before
+    assert open_sockets() == before
 
 
 async def test_who_gives_up_waiting_for_a_frozen_receiver_gets_nobody_elses_socket_there(

@@ -11,6 +11,7 @@ from doorstep.gateway.head import (
     MAX_HEADERS,
     Head,
     HeadError,
+    body_of,
     is_websocket_upgrade,
     parse_head,
     websocket_key,
@@ -95,6 +96,11 @@ def test_what_could_be_read_in_two_ways_is_refused(data: bytes) -> None:
         (request("/", "Content-Length: 1", "Content-Length: 1"), "repeated_header"),
         (request("/", "Content-Length: 1", "Transfer-Encoding: chunked"), "ambiguous_body"),
         (request("/", host=None), "missing_host"),
+        (request("/", "Content-Length: -1"), "malformed_head"),
+        (request("/", "Content-Length: +1"), "malformed_head"),
+        (request("/", "Content-Length: 1, 1"), "malformed_head"),
+        (request("/", "Content-Length:"), "malformed_head"),
+        (request("/", "Content-Length: \xb2"), "malformed_head"),
     ],
 )
 def test_ambiguous_headers_are_refused(data: bytes, code: str) -> None:
@@ -122,6 +128,19 @@ def test_too_many_headers_are_refused() -> None:
     assert len(parsed(request("/", *most)).headers) == MAX_HEADERS
     error = refusal(request("/", *most, "X: 1"))
     assert (error.status, error.code) == (431, "too_many_headers")
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([], b""),
+        (["Content-Length: 3"], b"abc"),
+        (["Content-Length: 9"], b"abcdef"),
+        (["Transfer-Encoding: chunked"], b"abcdef"),
+    ],
+)
+def test_the_body_ends_where_its_length_says(headers: list[str], body: bytes) -> None:
+    assert body_of(parsed(request("/", *headers)), b"abcdef") == body
 
 
 def test_a_browsers_upgrade_is_one() -> None:

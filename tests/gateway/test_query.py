@@ -22,12 +22,17 @@ def test_defaults() -> None:
     assert socket("") == SocketRequest(cursor=None, replay=0)
 
 
+def test_an_empty_cursor_is_none() -> None:
+    assert poll("after=").after is None
+    assert socket("cursor=").cursor is None
+
+
 def test_a_cursor() -> None:
     assert poll(f"after={START}").after == START
     assert socket(f"cursor={START}").cursor == START
 
 
-@pytest.mark.parametrize("text", ["", "42", "42-xyz", "-1-0000000000000000", "1-0000000000000000x"])
+@pytest.mark.parametrize("text", ["42", "42-xyz", "-1-0000000000000000", "1-0000000000000000x"])
 def test_what_is_no_cursor_is_said_to_be_none(text: str) -> None:
     assert poll(f"after={text}").after == "malformed"
     assert socket(f"cursor={text}").cursor == "malformed"

@@ -1,0 +1,69 @@
+"""What the tests of the store share."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from pydantic import SecretStr
+
+from doorstep.actors.routing import slot_of
+from doorstep.actors.store.log import Appended, Entry, Log, Page, Want
+from doorstep.config.settings import RedisSettings
+from doorstep.gateway.cursor import START, Cursor
+
+
+def redis_settings(url: str, *, cluster: bool = False, timeout_s: float = 5.0) -> RedisSettings:
+    """Settings for a server of the tests."""
+    return RedisSettings(url=SecretStr(url), cluster=cluster, timeout_s=timeout_s)
+
+
+def entry(user: str, key: str, payload: bytes | None = None) -> Entry:
+    """An entry with a readable dedupe key."""
+    return Entry(user, key.encode(), payload if payload is not None else b'{"id":"%s"}' % key.encode())
+
+
+def by_slot(entries: Iterable[Entry]) -> dict[int, list[Entry]]:
+    """Entries as `Log.append` takes them."""
+    batches: dict[int, list[Entry]] = {}
+    for each in entries:
+        batches.setdefault(slot_of(each.user_id), []).append(each)
+    return batches
+
+
+async def append(log: Log, user: str, *keys: str) -> Sequence[Appended]:
+    """Append entries with these dedupe keys to one user's log."""
+    slot = slot_of(user)
+    return (await log.append({slot: [entry(user, key) for key in keys]}))[slot]
+
+
+async def read(
+    log: Log, user: str, after: Cursor | None = START, *, limit: int = 1000, replay: int = 0
+) -> Page:
+    """Read one page of one user."""
+    (page,) = await log.read([Want(user, after, limit, replay)])
+    return page
+
+
+def cursors_of(keys: Sequence[str]) -> list[Cursor]:
+    """The cursors after 0, 1, 2 … entries with these dedupe keys: the chain, computed independently."""
+    chain = [START]
+    for key in keys:
+        digest = hashlib.sha1((chain[-1].digest + key).encode()).hexdigest()[:16]
+        chain.append(Cursor(len(chain), digest))
+    return chain
+
+
+def keys_of(page: Page) -> list[str]:
+    """The dedupe keys of the notifications of a page, as `entry` wrote them into the payloads."""
+    return [each.payload.decode()[7:-2] for each in page.notifications]
+
+
+def log_key(user: str) -> str:
+    return f"ds:{{s{slot_of(user)}}}:{user}:log"
+
+
+def head_key(user: str) -> str:
+    return f"ds:{{s{slot_of(user)}}}:{user}:head"
+
+
+def ids_key(user: str) -> str:
+    return f"ds:{{s{slot_of(user)}}}:{user}:ids"

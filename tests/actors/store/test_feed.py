@@ -1,0 +1,249 @@
+"""Feeds on a real server: what is pushed, and what a break looks like to the owner."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+
+import msgpack
+import pytest
+
+from doorstep.actors.routing import slot_of
+from doorstep.actors.store.calls import Connection
+from doorstep.actors.store.connection import connect
+from doorstep.actors.store.errors import StoreUnavailable
+from doorstep.actors.store.feed import Feed
+from doorstep.actors.store.log import Log, Logged
+from doorstep.config.settings import HistorySettings
+from tests.actors.store.conftest import Eyes
+from tests.actors.store.helpers import append, by_slot, cursors_of, entry, redis_settings
+from tests.conftest import ProxyFactory, ValkeyFactory
+from tests.support.servers import ValkeyServer
+
+USER = "teacher-1"
+SLOT = slot_of(USER)
+
+
+class Owner:
+    """Writes down what a feed tells it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.pushes: list[tuple[int, Sequence[Logged]]] = []
+        self.events: list[str] = []
+        self.fault: Exception | None = None
+        self._changed = asyncio.Event()
+        self.feed = Feed(connection, self._push, self._subscribed, self._lost)
+
+    def seen(self) -> list[tuple[str, int]]:
+        """User and number of all notifications, in the order they came."""
+        return [(each.user_id, each.seq) for _, push in self.pushes for each in push]
+
+    async def until(self, *, pushes: int = 0, events: Sequence[str] | None = None) -> None:
+        """Wait for so many pushes, or until exactly these events have happened."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                while len(self.pushes) < pushes or self.events != (events or self.events):
+                    self._changed.clear()
+                    await self._changed.wait()
+        assert len(self.pushes) >= pushes
+        assert self.events == (events or self.events)
+
+    def _push(self, slot: int, notifications: Sequence[Logged]) -> None:
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+        self.pushes.append((slot, notifications))
+        self._changed.set()
+
+    def _subscribed(self) -> None:
+        self.events.append("subscribed")
+        self._changed.set()
+
+    def _lost(self) -> None:
+        self.events.append("lost")
+        self._changed.set()
+
+
+@pytest.fixture
+async def owner(connection: Connection) -> AsyncIterator[Owner]:
+    """An owner with a running feed of no slots."""
+    owner = Owner(connection)
+    await owner.feed.start()
+    yield owner
+    await owner.feed.stop()
+
+
+async def test_what_is_new_is_pushed_as_it_was_appended(owner: Owner, log: Log) -> None:
+    await owner.feed.subscribe([SLOT])
+    await append(log, USER, "a", "b", "a")
+    await append(log, USER, "b")
+    await append(log, USER, "b", "c")
+    await owner.until(pushes=2)
+    chain = cursors_of("abc")
+    assert owner.pushes == [
+        (
+            SLOT,
+            [
+                Logged(USER, 1, chain[0].digest, chain[1].digest, b'{"id":"a"}'),
+                Logged(USER, 2, chain[1].digest, chain[2].digest, b'{"id":"b"}'),
+            ],
+        ),
+        (SLOT, [Logged(USER, 3, chain[2].digest, chain[3].digest, b'{"id":"c"}')]),
+    ]
+
+
+async def test_one_push_a_slot_and_only_of_the_wanted_ones(owner: Owner, log: Log) -> None:
+    batches = by_slot(entry(f"user-{number}", f"k{number}") for number in range(300))
+    wanted = sorted(batches)[:20]
+    await owner.feed.subscribe(wanted)
+    await log.append(batches)
+    await owner.until(pushes=len(wanted))
+    await asyncio.sleep(0.05)
+    assert {slot: [each.user_id for each in push] for slot, push in owner.pushes} == {
+        slot: [each.user_id for each in batches[slot]] for slot in wanted
+    }
+    assert len(owner.pushes) == len(wanted)
+
+
+async def test_large_and_odd_payloads(owner: Owner, log: Log) -> None:
+    await owner.feed.subscribe([SLOT])
+    payloads = [bytes(range(256)), b"", b"x" * 2_000_000]
+    await log.append({SLOT: [entry(USER, f"{len(each)}", each) for each in payloads]})
+    await owner.until(pushes=2)  # two calls, as they are large
+    assert [each.payload for _, push in owner.pushes for each in push] == payloads
+
+
+async def test_slots_come_and_go(owner: Owner, log: Log) -> None:
+    await owner.until(events=["subscribed"])
+    await owner.feed.subscribe([SLOT])
+    await owner.until(events=["subscribed", "subscribed"])
+    await owner.feed.subscribe([SLOT])
+    await append(log, USER, "a")
+    await owner.until(pushes=1)
+    await owner.feed.unsubscribe([SLOT, 7])
+    await owner.feed.subscribe([(SLOT + 1) % 256])  # returns after the unsubscription has settled
+    await append(log, USER, "b")
+    await owner.feed.subscribe([SLOT])
+    await append(log, USER, "c")
+    await owner.until(pushes=2)
+    assert owner.seen() == [(USER, 1), (USER, 3)]
+    assert owner.feed.live
+
+
+@pytest.mark.parametrize("kinds", [["pubsub"], ["normal", "pubsub"]])
+async def test_a_cut_feed_subscribes_again(owner: Owner, log: Log, eyes: Eyes, kinds: list[str]) -> None:
+    await owner.feed.subscribe([SLOT])
+    owner.events.clear()
+    for round_ in range(3):
+        for kind in kinds:
+            eyes("CLIENT", "KILL", "TYPE", kind)
+        await owner.until(events=["lost", "subscribed"] * (round_ + 1))
+    await append(log, USER, "a")
+    await owner.until(pushes=1)
+    assert owner.seen() == [(USER, 1)]
+
+
+async def test_a_server_that_restarts(valkey_factory: ValkeyFactory) -> None:
+    server = valkey_factory()
+    connection = connect(redis_settings(server.url))
+    owner, log = Owner(connection), Log(connection, HistorySettings())
+    await owner.feed.start()
+    await owner.feed.subscribe([SLOT])
+    owner.events.clear()
+    server.stop()
+    await owner.until(events=["lost"])
+    assert not owner.feed.live
+    late = asyncio.create_task(owner.feed.subscribe([SLOT, 3]))
+    await asyncio.sleep(0.3)
+    assert not late.done()
+    server.start()
+    await asyncio.wait_for(late, 5)
+    assert owner.feed.live
+    await append(log, USER, "a")
+    await owner.until(pushes=1)
+    await owner.feed.stop()
+    await connection.close()
+
+
+async def test_slots_that_are_wanted_before_there_is_a_server(valkey_factory: ValkeyFactory) -> None:
+    server = valkey_factory()
+    server.stop()
+    connection = connect(redis_settings(server.url))
+    owner = Owner(connection)
+    await owner.feed.start()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(owner.feed.subscribe([SLOT]), 0.2)
+    assert owner.events == []
+    server.start()
+    await owner.until(events=["subscribed"])
+    await append(Log(connection, HistorySettings()), USER, "a")
+    await owner.until(pushes=1)
+    await owner.feed.stop()
+    await connection.close()
+
+
+async def test_an_owner_that_fails_gets_a_new_feed(owner: Owner, log: Log) -> None:
+    await owner.feed.subscribe([SLOT])
+    owner.events.clear()
+    owner.fault = RuntimeError("the owner could not take it")
+    await append(log, USER, "a")
+    await owner.until(events=["lost", "subscribed"])
+    await append(log, USER, "b")
+    await owner.until(pushes=1)
+    assert owner.seen() == [(USER, 2)]
+
+
+async def test_a_message_that_is_not_of_ours_breaks_the_feed(owner: Owner, eyes: Eyes) -> None:
+    await owner.feed.subscribe([SLOT])
+    owner.events.clear()
+    eyes("PUBLISH", f"ds:{{s{SLOT}}}:feed", b"\x93abc")
+    await owner.until(events=["lost", "subscribed"])
+
+
+async def test_after_stop_nothing_comes(owner: Owner, log: Log) -> None:
+    await owner.feed.subscribe([SLOT])
+    await owner.feed.stop()
+    owner.events.clear()
+    waiting = asyncio.create_task(owner.feed.subscribe([5]))
+    await append(log, USER, "a")
+    await asyncio.sleep(0.05)
+    assert (owner.pushes, owner.events) == ([], [])
+    await owner.feed.stop()
+    with pytest.raises(StoreUnavailable, match="stopped"):
+        await waiting
+
+
+async def test_a_half_open_feed_is_noticed(valkey: ValkeyServer, proxy_factory: ProxyFactory) -> None:
+    proxy = proxy_factory(valkey.url)
+    connection = connect(redis_settings(f"redis://127.0.0.1:{proxy.port}", timeout_s=1))
+    owner = Owner(connection)
+    await owner.feed.start()
+    await owner.feed.subscribe([SLOT])
+    owner.events.clear()
+    proxy.hold_replies()
+    since = time.monotonic()
+    await owner.until(events=["lost"])
+    assert time.monotonic() - since < 10
+    proxy.cut()
+    proxy.release_replies()
+    await owner.until(events=["lost", "subscribed"])
+    await owner.feed.stop()
+    await connection.close()
+
+
+async def test_a_subscriber_that_is_too_slow_is_cut_and_told(valkey_factory: ValkeyFactory) -> None:
+    """Redis cuts it (`client-output-buffer-limit`): that shows as a loss, never as silence."""
+    server = valkey_factory(client_output_buffer_limit="pubsub 256kb 128kb 1")
+    connection, eyes = connect(redis_settings(server.url)), Eyes(server.url)
+    owner = Owner(connection)
+    await owner.feed.start()
+    await owner.feed.subscribe([SLOT])
+    owner.events.clear()
+    message = msgpack.packb([USER, 1, "0" * 16, "f" * 16, b"x" * 1_000_000])
+    for _ in range(40):  # without an await: the feed can't read meanwhile
+        eyes("PUBLISH", f"ds:{{s{SLOT}}}:feed", message)
+    await owner.until(events=["lost", "subscribed"])
+    assert len(owner.pushes) < 40
+    await owner.feed.stop()
+    await connection.close()
+    eyes.close()

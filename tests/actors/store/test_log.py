@@ -1,0 +1,470 @@
+"""Append and read on a real server, with each of the states in which a user's keys may be found."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from doorstep.actors.routing import slot_of
+from doorstep.actors.store.calls import Call, Connection, Script
+from doorstep.actors.store.connection import connect
+from doorstep.actors.store.errors import StoreError, StoreUnavailable
+from doorstep.actors.store.feed import read_message
+from doorstep.actors.store.log import Entry, Log, Logged, Want
+from doorstep.config.settings import HistorySettings
+from doorstep.gateway.cursor import START, Cursor
+from tests.actors.store.conftest import Eyes
+from tests.actors.store.helpers import (
+    append,
+    by_slot,
+    cursors_of,
+    entry,
+    head_key,
+    ids_key,
+    keys_of,
+    log_key,
+    read,
+    redis_settings,
+)
+from tests.conftest import ProxyFactory, ValkeyFactory
+from tests.support.servers import ValkeyServer
+
+USER = "teacher-1"
+
+
+async def test_appends_are_numbered_and_read_back_in_order(log: Log) -> None:
+    assert await append(log, USER, "a", "b") == [(1, True), (2, True)]
+    assert await append(log, USER, "c") == [(3, True)]
+    page = await read(log, USER)
+    chain = cursors_of("abc")
+    assert page.notifications == [
+        Logged(USER, after.seq, before.digest, after.digest, b'{"id":"%s"}' % key)
+        for key, before, after in zip((b"a", b"b", b"c"), chain, chain[1:], strict=False)
+    ]
+    assert (page.head, page.reset) == (chain[3], None)
+
+
+async def test_a_repeat_returns_the_first_number_and_changes_nothing(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, "a", "b")
+    before = [eyes("DUMP", key(USER)) for key in (log_key, head_key, ids_key)]
+    assert await append(log, USER, "b", "a") == [(2, False), (1, False)]
+    assert [eyes("DUMP", key(USER)) for key in (log_key, head_key, ids_key)] == before
+
+
+async def test_a_key_twice_in_one_batch_is_appended_once(log: Log) -> None:
+    assert await append(log, USER, "a", "b", "a", "b", "c") == [
+        (1, True), (2, True), (1, False), (2, False), (3, True),
+    ]  # fmt: skip
+    assert keys_of(await read(log, USER)) == ["a", "b", "c"]
+
+
+async def test_the_same_key_of_two_users_is_no_repeat(log: Log) -> None:
+    appended = await log.append(by_slot([entry("u", "a"), entry("v", "a")]))
+    assert [each for slot in appended.values() for each in slot] == [(1, True), (1, True)]
+
+
+async def test_many_slots_and_mixed_users_keep_their_order(log: Log) -> None:
+    entries = [entry(f"user-{number % 40}", f"key-{number}") for number in range(400)]
+    batches = by_slot(entries)
+    appended = await log.append(batches)
+    assert {slot: len(of_slot) for slot, of_slot in appended.items()} == {
+        slot: len(of_slot) for slot, of_slot in batches.items()
+    }
+    for slot, of_slot in batches.items():
+        for one, result in zip(of_slot, appended[slot], strict=True):
+            assert result == (1 + int(one.dedupe_key[4:]) // 40, True)
+    for user in range(40):
+        page = await read(log, f"user-{user}")
+        assert keys_of(page) == [f"key-{number}" for number in range(user, 400, 40)]
+
+
+async def test_more_of_one_slot_than_fits_into_a_call(log: Log) -> None:
+    keys = [f"{number}" for number in range(1100)]
+    assert await append(log, USER, *keys) == [(number + 1, True) for number in range(1100)]
+    large = [Entry(USER, b"large%d" % number, b"x" * 600_000) for number in range(5)]
+    assert [each.seq for each in (await log.append({slot_of(USER): large}))[slot_of(USER)]] == list(
+        range(1101, 1106)
+    )
+
+
+async def test_nothing_to_append(log: Log) -> None:
+    assert await log.append({}) == {}
+    assert await log.append({3: []}) == {3: []}
+
+
+@pytest.mark.parametrize("user", ["ü-Lehrer 1", "a}b{c}", "{x}", "*", "log:head", "\x00\n"])
+async def test_any_text_is_a_user_id(log: Log, user: str) -> None:
+    assert await append(log, user, "a") == [(1, True)]
+    assert keys_of(await read(log, user)) == ["a"]
+    assert await log.heads([user, "nobody"]) == [cursors_of("a")[1], None]
+
+
+async def test_keys_and_payloads_may_be_any_bytes(log: Log) -> None:
+    every_byte = bytes(range(256))
+    slot = slot_of(USER)
+    batch = {slot: [Entry(USER, every_byte, every_byte), Entry(USER, b"", b"")]}
+    assert (await log.append(batch))[slot] == [(1, True), (2, True)]
+    assert (await log.append(batch))[slot] == [(1, False), (2, False)]
+    assert [each.payload for each in (await read(log, USER)).notifications] == [every_byte, b""]
+
+
+# Reading
+
+
+async def test_pages_continue_each_other_up_to_the_head(log: Log) -> None:
+    keys = [f"{number}" for number in range(150)]
+    await append(log, USER, *keys)
+    chain = cursors_of(keys)
+    found, cursor = [], START
+    while cursor != chain[-1]:
+        page = await read(log, USER, cursor, limit=70)
+        assert len(page.notifications) <= 70
+        found += keys_of(page)
+        cursor = page.notifications[-1].cursor
+    assert found == keys
+    at_head = await read(log, USER, cursor)
+    assert (at_head.notifications, at_head.head, at_head.reset) == ((), chain[-1], None)
+
+
+async def test_a_page_is_bounded_by_bytes_but_never_empty(log: Log) -> None:
+    slot = slot_of(USER)
+    await log.append({slot: [Entry(USER, b"%d" % number, b"x" * 200_000) for number in range(4)]})
+    await log.append({slot: [Entry(USER, b"huge", b"x" * 900_000)]})
+    assert len((await read(log, USER)).notifications) == 2
+    (want,) = await log.heads([USER])
+    assert want is not None
+    fourth = (await read(log, USER, None, replay=2)).notifications[0].cursor
+    assert len((await read(log, USER, fourth)).notifications) == 1
+
+
+async def test_without_a_cursor_it_starts_at_the_head_or_a_few_before(log: Log) -> None:
+    await append(log, USER, *"abcd")
+    chain = cursors_of("abcd")
+    at_head = await read(log, USER, None)
+    assert (list(at_head.notifications), at_head.head, at_head.reset) == ([], chain[4], None)
+    replayed = await read(log, USER, None, replay=2)
+    assert (keys_of(replayed), replayed.head, replayed.reset) == (["c", "d"], chain[4], None)
+    assert replayed.notifications[0].previous == chain[2].digest
+    assert keys_of(await read(log, USER, None, replay=9)) == ["a", "b", "c", "d"]
+    assert keys_of(await read(log, USER, None, replay=3, limit=2)) == ["b", "c"]
+
+
+async def test_a_user_without_a_log(log: Log) -> None:
+    for after in (None, START):
+        page = await read(log, USER, after)
+        assert (list(page.notifications), page.head, page.reset) == ([], START, None)
+    assert (await read(log, USER, Cursor(1, "f" * 16))).reset == "gone"
+
+
+async def test_many_wants_in_one_read(log: Log) -> None:
+    await append(log, "u", "a")
+    await append(log, "v", "b", "c")
+    pages = await log.read([Want("v", START, 1), Want("w", None, 5), Want("u", START, 5)])
+    assert [keys_of(page) for page in pages] == [["b"], [], ["a"]]
+
+
+@pytest.mark.parametrize(
+    ("after", "reset"),
+    [
+        (Cursor(2, "f" * 16), "diverged"),  # of another history
+        (Cursor(4, "f" * 16), "diverged"),  # at the head, but not it
+        (Cursor(0, "f" * 16), "diverged"),
+        (Cursor(5, "f" * 16), "diverged"),  # ahead of the head
+        (Cursor(10**15, "f" * 16), "diverged"),
+        (START, None),
+    ],
+)
+async def test_a_foreign_cursor_is_told(log: Log, after: Cursor, reset: str | None) -> None:
+    await append(log, USER, *"abcd")
+    page = await read(log, USER, after)
+    assert (page.reset, page.head) == (reset, cursors_of("abcd")[4])
+    assert bool(page.notifications) == (reset is None)
+
+
+async def test_a_trimmed_cursor_is_told_and_the_one_before_the_rest_is_served(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, *"abcdef")
+    eyes("XTRIM", log_key(USER), "MAXLEN", 2)
+    chain = cursors_of("abcdef")
+    assert [(await read(log, USER, after)).reset for after in chain] == [*["trimmed"] * 4, None, None, None]
+    assert keys_of(await read(log, USER, chain[4])) == ["e", "f"]
+    assert keys_of(await read(log, USER, None, replay=5)) == ["e", "f"]
+    assert (await read(log, USER, Cursor(4, "f" * 16))).reset == "diverged"
+
+
+async def test_a_hole_is_never_jumped(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, *"abcdef")
+    eyes("XDEL", log_key(USER), "4-0")
+    chain = cursors_of("abcdef")
+    first = await read(log, USER)
+    assert (keys_of(first), first.reset) == (["a", "b", "c"], None)
+    second = await read(log, USER, chain[3])
+    assert (second.reset, second.head) == ("trimmed", chain[6])
+
+
+async def test_an_entry_that_was_changed_is_never_served(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, "a", "b")
+    eyes("XDEL", log_key(USER), "2-0")
+    eyes("DEL", log_key(USER))
+    eyes("XADD", log_key(USER), "2-0", "d", "0" * 32, "n", "foreign")
+    assert (await read(log, USER, cursors_of("ab")[1])).reset == "diverged"
+
+
+# The states in which a user's keys may be found
+
+
+async def test_an_expired_log_goes_on_where_it_was(connection: Connection, eyes: Eyes) -> None:
+    log = Log(connection, HistorySettings(ttl_s=1))
+    await append(log, USER, "a", "b")
+    await asyncio.sleep(1.1)
+    assert [eyes("EXISTS", key(USER)) for key in (log_key, ids_key, head_key)] == [0, 0, 1]
+    chain = cursors_of("abc")
+    assert (await read(log, USER, chain[2])).reset is None
+    assert (await read(log, USER, chain[1])).reset == "trimmed"
+    assert await append(log, USER, "c") == [(3, True)]
+    assert keys_of(await read(log, USER, chain[2])) == ["c"]
+    assert (await read(log, USER, chain[1])).reset == "trimmed"
+    assert log.repairs == 0
+
+
+async def test_a_lost_head_starts_over(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, "a", "b")
+    eyes("DEL", head_key(USER))
+    old = cursors_of("ab")
+    assert (await read(log, USER, old[1])).reset == "gone"
+    assert await append(log, USER, "b", "c") == [(1, True), (2, True)]
+    assert keys_of(await read(log, USER)) == ["b", "c"]
+    assert [(await read(log, USER, cursor)).reset for cursor in old[1:]] == ["diverged", "diverged"]
+    assert log.repairs == 1
+
+
+@pytest.mark.parametrize("fields", [("s",), ("d",), ("s", "d", "e")])
+async def test_a_head_that_lost_a_field_starts_over(log: Log, eyes: Eyes, fields: tuple[str, ...]) -> None:
+    await append(log, USER, "a", "b")
+    eyes("HDEL", head_key(USER), *fields)
+    assert await append(log, USER, "c") == [(1, True)]
+    assert keys_of(await read(log, USER)) == ["c"]
+
+
+async def test_a_head_behind_the_log_takes_the_logs_last_entry(log: Log, eyes: Eyes) -> None:
+    chain = cursors_of("abcd")
+    await append(log, USER, "a", "b", "c")
+    eyes("HSET", head_key(USER), "s", 1, "d", chain[1].digest)
+    assert await append(log, USER, "b", "d") == [(2, False), (4, True)]
+    assert keys_of(await read(log, USER)) == ["a", "b", "c", "d"]
+    assert await log.heads([USER]) == [chain[4]]
+    assert log.repairs == 1
+
+
+async def test_a_head_ahead_of_the_log_goes_on_from_the_head(log: Log, eyes: Eyes) -> None:
+    chain = cursors_of("abcd")
+    await append(log, USER, "a", "b", "c")
+    eyes("XDEL", log_key(USER), "2-0", "3-0")
+    assert (await read(log, USER, chain[1])).reset == "trimmed"
+    assert await append(log, USER, "d") == [(4, True)]
+    assert (await read(log, USER, chain[1])).reset == "trimmed"
+    assert keys_of(await read(log, USER, chain[3])) == ["d"]
+
+
+async def test_a_log_without_its_tail_is_deleted_when_expirations_are_set_anew(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, "a", "b", "c")
+    eyes("XDEL", log_key(USER), "2-0", "3-0")
+    eyes("HDEL", head_key(USER), "e")
+    assert await append(log, USER, "d") == [(4, True)]
+    assert [seq for seq, _ in eyes("XRANGE", log_key(USER), "-", "+")] == [b"4-0"]
+    assert log.repairs == 1
+
+
+async def test_a_log_that_was_once_longer_blocks_nobody(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, "a")
+    eyes("XADD", log_key(USER), "50-0", "d", "x", "n", "foreign")
+    eyes("XDEL", log_key(USER), "50-0")
+    assert await append(log, USER, "b") == [(2, True)]
+    assert keys_of(await read(log, USER, cursors_of("a")[1])) == ["b"]
+
+
+async def test_a_foreign_tail_blocks_nobody(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, "a")
+    eyes("XADD", log_key(USER), "7-7", "some", "thing")
+    assert await append(log, USER, "b", "c") == [(2, True), (3, True)]
+    assert keys_of(await read(log, USER, cursors_of("a")[1])) == ["b", "c"]
+
+
+@pytest.mark.parametrize("lost", [log_key, ids_key])
+async def test_a_deleted_key_blocks_nobody(log: Log, eyes: Eyes, lost: Callable[[str], str]) -> None:
+    await append(log, USER, "a")
+    eyes("DEL", lost(USER))
+    assert await append(log, USER, "b") == [(2, True)]
+
+
+@pytest.mark.parametrize("spoilt", [log_key, head_key, ids_key])
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_key_of_another_type_is_repaired(
+    log: Log, eyes: Eyes, spoilt: Callable[[str], str], first: bool
+) -> None:
+    if not first:
+        await append(log, USER, "a")
+    eyes("DEL", spoilt(USER))
+    eyes("SET", spoilt(USER), "foreign")
+    assert (await read(log, USER, Cursor(7, "f" * 16))).reset in ("gone", "diverged")
+    appended = await append(log, USER, "b", "c", "b")
+    start = 2 if not first and spoilt is not head_key else 1
+    assert appended == [(start, True), (start + 1, True), (start, False)]
+    assert keys_of(await read(log, USER, None, replay=2)) == ["b", "c"]
+    assert [eyes("TYPE", key(USER)) for key in (log_key, head_key, ids_key)] == [b"stream", b"hash", b"zset"]
+    assert all(eyes("PTTL", key(USER)) > 0 for key in (log_key, head_key, ids_key))
+    assert log.repairs == 1
+
+
+# Limits
+
+
+async def test_the_window_forgets_the_oldest_keys(connection: Connection, eyes: Eyes) -> None:
+    log = Log(connection, HistorySettings(dedupe_window=4))
+    await append(log, USER, *"abcde")
+    assert eyes("ZCARD", ids_key(USER)) == 4
+    assert await append(log, USER, "b") == [(2, False)]
+    assert await append(log, USER, "a") == [(6, True)]
+    assert eyes("ZRANGE", ids_key(USER), 0, -1) == [b"c", b"d", b"e", b"a"]
+
+
+async def test_a_large_window_is_trimmed_now_and_then(connection: Connection, eyes: Eyes) -> None:
+    log = Log(connection, HistorySettings(dedupe_window=640))
+    for start in range(0, 1000, 50):
+        await append(log, USER, *(f"{number}" for number in range(start, start + 50)))
+    assert 640 <= eyes("ZCARD", ids_key(USER)) <= 640 + 11
+    assert await append(log, USER, "360") == [(361, False)]
+
+
+async def test_the_log_keeps_at_least_max_count(connection: Connection, eyes: Eyes) -> None:
+    log = Log(connection, HistorySettings(max_count=150))
+    for start in range(0, 1000, 50):
+        await append(log, USER, *(f"{number}" for number in range(start, start + 50)))
+    assert 150 <= eyes("XLEN", log_key(USER)) <= 150 + 100 + 16
+    assert len((await read(log, USER, None, replay=150)).notifications) == 150
+
+
+async def test_expirations_are_set_at_first_and_moved_only_by_more_than_a_hundredth(
+    connection: Connection, eyes: Eyes
+) -> None:
+    log = Log(connection, HistorySettings(ttl_s=100, head_ttl_s=1000))
+    await append(log, USER, "a")
+    assert 100_000 < eyes("PTTL", log_key(USER)) <= 101_000
+    assert 100_000 < eyes("PTTL", ids_key(USER)) <= 101_000
+    assert 1_000_000 < eyes("PTTL", head_key(USER)) <= 1_010_000
+    for key in (log_key(USER), ids_key(USER), head_key(USER)):
+        eyes("PEXPIRE", key, 50_000)
+    await append(log, USER, "b")
+    assert all(eyes("PTTL", key(USER)) <= 50_000 for key in (log_key, ids_key, head_key))
+    eyes("HINCRBY", head_key(USER), "e", -1000)
+    await append(log, USER, "c")
+    assert eyes("PTTL", log_key(USER)) > 100_000
+    assert eyes("PTTL", head_key(USER)) > 1_000_000
+
+
+async def test_a_server_clock_that_was_set_back_still_expires(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, "a")
+    eyes("HINCRBY", head_key(USER), "e", 3_600_000)
+    eyes("PERSIST", log_key(USER))
+    await append(log, USER, "b")
+    assert eyes("PTTL", log_key(USER)) > 0
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    ("keys", "arguments"),
+    [
+        (3, []),
+        (3, [10, 10, 10, 10, "PUBLISH"]),
+        (3, [10, 10, 10, 10, "PUBLISH", 1]),
+        (3, [10, 10, 10, 10, "PUBLISH", 1, "channel", 1]),
+        (3, [10, 10, 10, 10, "PUBLISH", 1, "channel", 1, "u", 1, "key"]),
+        (3, [10, 10, 10, 10, "PUBLISH", 1, "channel", 1, "u", 1, "key", "payload", "more"]),
+        (6, [10, 10, 10, 10, "PUBLISH", 1, "channel", 1, "u", 1, "key", "payload"]),
+        (3, [10, 10, 10, 10, "PUBLISH", 1, "channel", 2, "u", 1, "key", "payload"]),
+        (3, [10, 10, 10, 10, "PUBLISH", 1, "channel", 1, "u", "x", "key", "payload"]),
+        (3, [10, 10, 10, 10, "PUBLISH", "x", "channel", 1, "u", 1, "key", "payload"]),
+        (3, [10, "x", 10, 10, "PUBLISH", 1, "channel", 1, "u", 1, "key", "payload"]),
+        (3, ["x", 10, 10, 10, "PUBLISH", 1, "channel", 1, "u", 1, "key", "payload"]),
+    ],
+)
+async def test_arguments_of_another_shape_write_nothing(
+    connection: Connection, eyes: Eyes, keys: int, arguments: list[str | int]
+) -> None:
+    call: Call = Script("append.lua").call([f"{{t}}{number}" for number in range(keys)], arguments)
+    with pytest.raises(StoreError, match="doorstep append"):
+        await connection.run([call])
+    assert eyes("DBSIZE") == 0
+
+
+async def test_a_server_that_forgot_the_scripts(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, "a")
+    eyes("SCRIPT", "FLUSH")
+    batches = by_slot([entry(f"user-{number}", "k") for number in range(200)])
+    assert all(each == (1, True) for slot in (await log.append(batches)).values() for each in slot)
+    eyes("SCRIPT", "FLUSH")
+    assert keys_of(await read(log, USER)) == ["a"]
+
+
+async def test_a_full_server_takes_all_of_a_call_or_nothing(valkey_factory: ValkeyFactory) -> None:
+    server = valkey_factory(maxmemory="8mb")
+    eyes = Eyes(server.url)
+    async with _log_on(server) as log:
+        written = 0
+        with suppress(StoreUnavailable):
+            for written in range(100):
+                await log.append({1: _four_users(written)})
+        assert 0 < written < 99
+        assert [eyes("XLEN", f"ds:{{s1}}:user-{number}:log") for number in range(4)] == [written] * 4
+        with pytest.raises(StoreUnavailable, match="OOM"):
+            await log.append({1: _four_users(written)})
+        eyes("CONFIG", "SET", "maxmemory", "0")
+        assert (await log.append({1: _four_users(written)}))[1] == [(written + 1, True)] * 4
+    eyes.close()
+
+
+def _four_users(number: int) -> list[Entry]:
+    """Under one slot, so that they are one call."""
+    return [Entry(f"user-{user}", b"%d" % number, b"x" * 50_000) for user in range(4)]
+
+
+@asynccontextmanager
+async def _log_on(server: ValkeyServer, timeout_s: float = 5.0) -> AsyncIterator[Log]:
+    connection = connect(redis_settings(server.url, timeout_s=timeout_s))
+    yield Log(connection, HistorySettings())
+    await connection.close()
+
+
+async def test_a_replica_refuses_and_the_call_may_be_repeated(valkey_factory: ValkeyFactory) -> None:
+    server = valkey_factory()
+    eyes = Eyes(server.url)
+    async with _log_on(server) as log:
+        await append(log, USER, "a")
+        eyes("REPLICAOF", "127.0.0.1", 1)
+        with pytest.raises(StoreUnavailable, match="READONLY"):
+            await append(log, USER, "b")
+        with pytest.raises(StoreUnavailable, match="replica"):
+            await append(log, USER, "b")
+        eyes("REPLICAOF", "NO", "ONE")
+        assert await append(log, USER, "b") == [(2, True)]
+    eyes.close()
+
+
+async def test_a_reply_that_got_lost(valkey: ValkeyServer, proxy_factory: ProxyFactory, eyes: Eyes) -> None:
+    proxy = proxy_factory(valkey.url)
+    pushes = eyes.listen()
+    connection = connect(redis_settings(f"redis://127.0.0.1:{proxy.port}", timeout_s=0.3))
+    log = Log(connection, HistorySettings())
+    await append(log, USER, "a")
+    proxy.hold_replies()
+    with pytest.raises(StoreUnavailable, match=r"no answer within 0\.3 s"):
+        await append(log, USER, "b", "c")
+    assert eyes("XLEN", log_key(USER)) == 3
+    proxy.cut()
+    proxy.release_replies()
+    assert await append(log, USER, "b", "c", "d") == [(2, False), (3, False), (4, True)]
+    assert keys_of(await read(log, USER)) == ["a", "b", "c", "d"]
+    assert [[each.seq for each in read_message(push)] for push in pushes(3)] == [[1], [2, 3], [4]]
+    await connection.close()

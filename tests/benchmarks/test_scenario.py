@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import pytest
+
+from doorstep.benchmarks.errors import SetupError
+from doorstep.benchmarks.scenario import SHIPPED, Claim, Scenario, Suite, load_scenarios, read_scenario
+from doorstep.benchmarks.verdict import LOAD_METRICS, RUN_METRICS
+
+SHIPPED_NAMES = {path.stem.partition("-")[2] for path in SHIPPED.glob("*.toml")}
+
+
+def _shipped(suite: Suite) -> list[Scenario]:
+    return list(load_scenarios(SHIPPED, suite))
+
+
+def test_every_shipped_scenario_is_named_like_its_file() -> None:
+    assert {scenario.name for scenario in _shipped(Suite.FULL)} == SHIPPED_NAMES
+
+
+def test_the_shipped_scenarios_are_those_that_were_asked_for() -> None:
+    wanted = {"steady", "steps", "drain", "burst", "connect-storm", "resume-storm", "slow-readers", "skew"}
+
+    names = {scenario.name for scenario in _shipped(Suite.BENCH)}
+
+    assert wanted | {"mostly-offline", "idle"} <= names
+    assert "idle-100k" not in names
+
+
+def test_what_shipped_claims_are_about_is_measured() -> None:
+    known = {(scenario.name, load.name) for scenario in _shipped(Suite.FULL) for load in scenario.load}
+    for scenario in _shipped(Suite.FULL):
+        for text in (*scenario.must, *scenario.goal):
+            assert Claim.parse(text).metric in RUN_METRICS
+        for load in scenario.load:
+            for claim in map(Claim.parse, (*load.must, *load.goal)):
+                assert claim.metric in LOAD_METRICS
+                assert (claim.scenario or scenario.name, claim.load or load.name) in known
+
+
+@pytest.mark.parametrize(
+    ("text", "claim"),
+    [
+        ("p99_ms <= 30", Claim(text="", metric="p99_ms", relation="<=", factor=30)),
+        (
+            "rate_per_s >= 2.5 * peer",
+            Claim(text="", metric="rate_per_s", relation=">=", factor=2.5, target="peer"),
+        ),
+        (
+            "p99_ms <= 1.2 * peer@steady",
+            Claim(text="", metric="p99_ms", relation="<=", factor=1.2, target="peer", scenario="steady"),
+        ),
+        (
+            "p99_ms <= 1.2 * ours/all read",
+            Claim(text="", metric="p99_ms", relation="<=", factor=1.2, target="ours", load="all read"),
+        ),
+    ],
+)
+def test_claims_are_read(text: str, claim: Claim) -> None:
+    assert Claim.parse(text) == claim.model_copy(update={"text": text})
+
+
+@pytest.mark.parametrize(
+    "text", ["p99_ms < 30", "p99_ms <= fast", "p99_ms <= 2 * them", "<= 3", "p99_ms <= 30 ms"]
+)
+def test_other_text_is_no_claim(text: str) -> None:
+    with pytest.raises(ValueError, match="no claim"):
+        Claim.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("users = 0", "users"),
+        ("users = 5\nspeed = 3", "speed"),
+        ("users = 5\n[[load]]\nname = 'x'\nkind = 'odd'", "load.0.kind"),
+        ("users = 5\nmust = ['p99_ms']", "p99_ms"),
+        ("users = ", "Invalid value"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named_with_the_file(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(f'name = "wrong"\nabout = ""\n{text}')
+
+    with pytest.raises(SetupError) as caught:
+        read_scenario(path)
+
+    assert str(path) in str(caught.value)
+    assert named in str(caught.value)
+
+
+def test_an_unknown_name_is_refused_with_those_there_are() -> None:
+    with pytest.raises(SetupError, match=r"named stady; there are: steady, "):
+        load_scenarios(SHIPPED, Suite.BENCH, ["stady"])
+
+
+def test_smoke_has_every_scenario_of_bench_in_small() -> None:
+    small = _shipped(Suite.SMOKE)
+
+    assert [scenario.name for scenario in small] == [scenario.name for scenario in _shipped(Suite.BENCH)]
+    for scenario in small:
+        assert scenario.connections <= 60
+        assert not scenario.must
+        assert not scenario.settings
+        for load in scenario.load:
+            assert not load.must
+            assert load.arrivals(scenario.users, 1).count <= 400
+            assert load.duration_s <= 1
+
+
+def test_online_users_are_a_share_of_all() -> None:
+    scenario = Scenario(name="x", about="", users=1000, devices=3, online=0.01)
+
+    assert (scenario.online_users, scenario.connections) == (10, 30)
