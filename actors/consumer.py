@@ -41,8 +41,8 @@ class ConsumerStatus:
 
     name: str
     state: State
-    """"connecting" to Redis and Kafka; "waiting" for partitions; "refused": will not work on so many (`problem`
-    says why); "settling": finds its place; "running"; "finishing" before they go to others; "stopped"."""
+    """"connecting" to Redis and Kafka; "waiting" for partitions; "refused": won't work on so many, `problem`
+    says why; "settling": finds its place; "running"; "finishing" before they go to others; "stopped"."""
     problem: str | None
     breakers: tuple[BreakerStatus, ...]
     partitions: tuple[str, ...]
@@ -133,7 +133,7 @@ class Consumer:
 
     async def _consume(self) -> None:
         """One session after the other."""
-        while True:
+        while not self._stopped:  # a fault while it is being cancelled must not keep it alive
             try:
                 await self._consume_once()
             except* KafkaUnavailableError as errors:

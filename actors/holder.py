@@ -105,7 +105,7 @@ class Holder:
             max_frame_bytes=settings.gateway.max_frame_bytes,
         )
         self._redis = Breaker("redis")
-        self._metrics = HolderMetrics()
+        self.counters = HolderMetrics()
         self._receiver = Receiver(topology.socket_of(name), self._take_over)
         self._connection = connect(settings.redis)
         self._log = Log(self._connection, settings.history)
@@ -128,9 +128,9 @@ class Holder:
 
     async def metrics(self) -> Sequence[Metric]:
         """What Prometheus is told."""
-        self._metrics.connections.set(len(self._users.everyone()))
-        self._metrics.users.set(len(self._users))
-        return self._metrics.collect()
+        self.counters.connections.set(len(self._users.everyone()))
+        self.counters.users.set(len(self._users))
+        return self.counters.collect()
 
     async def stop(self) -> None:
         """Take nobody in any more, and send everybody off to reconnect, spread over time."""
@@ -151,6 +151,7 @@ class Holder:
 
     def read_for(self, subscriber: Subscriber) -> None:
         """Queue a read of the log."""
+        self.counters.reads.inc()
         self._catch_up.add(subscriber)
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -220,7 +221,7 @@ class Holder:
             sock.close()
         else:
             answering.respond(problem.response())
-            self._metrics.refusals.labels(problem.code).inc()
+            self.counters.refusals.labels(problem.code).inc()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         self._opening.add(task := asyncio.get_running_loop().create_task(work))
@@ -236,7 +237,7 @@ class Holder:
     # The feed
 
     def _push(self, slot: int, pushed: Sequence[Logged]) -> None:
-        self._metrics.pushes.inc(len(pushed))
+        self.counters.pushes.inc(len(pushed))
         for logged in pushed:
             subscribers = self._users.of(logged.user_id)
             if subscribers:
@@ -250,7 +251,7 @@ class Holder:
         self._spawn(self._compare_heads(list(self._users)))
 
     def _on_lost(self) -> None:
-        self._metrics.feed_losses.inc()
+        self.counters.feed_losses.inc()
         self._redis.failure(StoreUnavailable("the feed was lost"))
         logger.warning("the feed was lost; subscribing again")
 
@@ -272,7 +273,7 @@ class Holder:
                 await asyncio.sleep(_AUDIT_PAUSE_S)
                 for subscriber, cursor, head in suspects:
                     if subscriber.inbox.cursor == cursor and subscriber.see_head(head):
-                        self._metrics.audit_repairs.inc()
+                        self.counters.audit_repairs.inc()
                         logger.error(
                             "a push was lost; caught up from the log",
                             user_id=subscriber.user_id,

@@ -17,9 +17,6 @@ class HolderMetrics:
         self.pushes = Counter(
             "doorstep_pushes", "Notifications that came over the feed.", registry=self._registry
         )
-        self.deliveries = Counter(
-            "doorstep_deliveries", "Notifications written to a connection.", registry=self._registry
-        )
         self.reads = Counter(
             "doorstep_log_reads", "Pages read from logs to catch up.", registry=self._registry
         )

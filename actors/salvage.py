@@ -51,13 +51,22 @@ def salvage(kafka: KafkaSettings, partition: Partition, offset: int, limit: int)
 
 
 def _salvaged(message: Message) -> Salvaged:
-    try:
-        headers = tuple(message.headers() or ())
-    except (SystemError, UnicodeDecodeError):
-        headers = ()
     return Salvaged(
-        message.topic() or "", message.partition() or 0, message.offset() or 0, message.key(), message.value(), headers
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.key(),
+        message.value(),
+        _headers(message),
     )
+
+
+def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
+    try:
+        headers = message.headers() or []
+    except (SystemError, UnicodeDecodeError):
+        return ()
+    return tuple((str(each[0]), each[1] if isinstance(each[1], bytes) else None) for each in headers)
 
 
 def _options(kafka: KafkaSettings) -> dict[str, Any]:

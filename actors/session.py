@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from doorstep.actors.kafka_member import KafkaUnavailableError
+from doorstep.actors.kafka_member import KafkaUnavailableError, UnreadableError
 from doorstep.actors.metrics import ConsumerMetrics
 from doorstep.actors.pacing import Pace
 from doorstep.actors.recovery import Partition

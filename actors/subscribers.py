@@ -9,6 +9,7 @@ from typing import Protocol
 import orjson
 
 from doorstep.actors.inbox import Inbox, OnPush, Read, Reset, Send, State, Step, Welcome
+from doorstep.actors.metrics import HolderMetrics
 from doorstep.actors.store.log import Logged, Page, Want
 from doorstep.config.settings import Settings
 from doorstep.gateway import messages
@@ -32,6 +33,7 @@ class Home(Protocol):
     """What a subscriber needs of its holder."""
 
     settings: Settings
+    counters: HolderMetrics
 
     def read_for(self, subscriber: "Subscriber") -> None:
         """Queue a read of the log."""
@@ -215,6 +217,7 @@ class SocketSubscriber(Subscriber):
             case Send(notifications):
                 self.protocol.send(b"".join(text_frame(_message(logged)) for logged in notifications))
             case Reset(reason, cursor):
+                self._home.counters.resets.labels(reason).inc()
                 self.protocol.send(text_frame(messages.reset(reason, cursor)))
             case Welcome(cursor, resumed):
                 interval_ms = round(self._home.settings.gateway.ping_interval_s * 1000)
@@ -223,6 +226,7 @@ class SocketSubscriber(Subscriber):
                 )
                 self.protocol.send(text_frame(welcome))
                 if self._malformed:
+                    self._home.counters.resets.labels("malformed").inc()
                     self.protocol.send(text_frame(messages.reset("malformed", cursor)))
 
     def _give_up(self) -> None:
@@ -323,7 +327,8 @@ class PollSubscriber(Subscriber):
         match step:
             case Send(notifications):
                 self._answer([_message(logged) for logged in notifications])
-            case Reset():
+            case Reset(reason, _):
+                self._home.counters.resets.labels(reason).inc()
                 self._answer((), reset=True)
 
     def _time_out(self) -> None:

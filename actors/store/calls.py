@@ -64,6 +64,8 @@ class Connection(ABC):
         Raises `StoreUnavailable` if one of them may not have been carried out, `StoreError` if one was
         refused; the others may have been carried out all the same.
         """
+        if not calls:
+            return []
         replies = await self._exchange(calls, whole=False)
         await self._run_unknown_scripts(calls, replies)
         for call, reply in zip(calls, replies, strict=True):

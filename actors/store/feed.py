@@ -157,6 +157,7 @@ class Feed:
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._live = False
+        self._stopped = False
 
     @property
     def live(self) -> bool:
@@ -169,6 +170,7 @@ class Feed:
 
     async def stop(self) -> None:
         """End it for good; no callback comes after that; who waits in `subscribe` gets `StoreUnavailable`."""
+        self._stopped = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -181,8 +183,10 @@ class Feed:
         """Add slots. Returns when the server has confirmed them: what is appended from now on comes.
 
         Waits as long as Redis is away; a caller that gives up leaves the slots wanted. Raises
-        `StoreUnavailable` when the feed is stopped meanwhile.
+        `StoreUnavailable` when the feed is stopped.
         """
+        if self._stopped:
+            raise StoreUnavailable("the feed was stopped")
         added = frozenset(slots)
         self._wanted |= added
         if self._live and added <= self._subscribed:

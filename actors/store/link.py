@@ -128,13 +128,11 @@ class Link(asyncio.Protocol):
         self._transport.write(commands)
 
     async def exchange(self, commands: bytes, count: int) -> list[Reply]:
-        """Write `count` packed commands and return their replies, error replies among them, in order.
+        """Write `count` (at least one) packed commands; return their replies in order, errors among them.
 
         Raises `StoreUnavailable` when the link ends or no answer is complete within the timeout; either ends
         the link. A caller that is cancelled leaves the link as it is.
         """
-        if not count:
-            return []
         self.send(commands)
         exchange = _Exchange(count, asyncio.get_running_loop().create_future())
         self._pending.append(exchange)

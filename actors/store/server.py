@@ -38,12 +38,11 @@ class Server:
 
     async def _shared(self) -> Link:
         if self._opening is None:
-            self._opening = asyncio.create_task(self._open())
+            self._opening = asyncio.create_task(self._open(self._drops))
             self._opening.add_done_callback(self._opened)
         return await asyncio.shield(self._opening)
 
-    async def _open(self) -> Link:
-        drops = self._drops
+    async def _open(self, drops: int) -> Link:
         link = await Link.open(await self._find(), self._login)
         if drops != self._drops:
             link.close()

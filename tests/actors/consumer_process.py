@@ -1,4 +1,4 @@
-"""A consumer as a process of its own, to be killed or frozen: `python -m tests.actors.consumer_process <file>`.
+"""A consumer as a process of its own, to be killed: `python -m tests.actors.consumer_process <file>`.
 
 The file is made by `write_settings`.
 """

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 
 from doorstep.actors.consumer import Consumer
 from doorstep.actors.store.connection import connect
-from doorstep.actors.store.log import Log, Want
+from doorstep.actors.store.log import Log, Logged, Want
 from doorstep.config.settings import ContextSettings, HistorySettings, KafkaSettings, RedisSettings, Settings
 from doorstep.gateway.cursor import START
 from tests.support.dead_letters import DeadLetter, read_dead_letters
@@ -133,7 +133,8 @@ class World:
     async def log(self, user: str) -> list[dict[str, Any]]:
         """The notifications in a user's log."""
         connection = connect(self.settings().redis)
-        log, cursor, notifications = Log(connection, HistorySettings()), START, []
+        log, cursor = Log(connection, HistorySettings()), START
+        notifications: list[Logged] = []
         try:
             while True:
                 (page,) = await log.read([Want(user, cursor, 1000)])

@@ -2,7 +2,7 @@
 
 import struct
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
@@ -21,7 +21,7 @@ async def produce_batch(bootstrap: str, topic: str, values: list[bytes], *, bad:
         request = ProduceRequest(
             transactional_id=None, required_acks=-1, timeout=10_000, topics=[(topic, [(0, _batch(values, bad))])]
         )
-        response = await client._client.send(client._client.cluster.leader_for_partition((topic, 0)), request)
+        response = await client._client.send(client._client.cluster.leader_for_partition(TopicPartition(topic, 0)), request)
         assert response.topics[0][1][0][1] == 0
     finally:
         await client.stop()

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 
 from doorstep.actors.consumer import Consumer
 from tests.actors.consumer_world import World, essays
@@ -90,8 +91,7 @@ async def _in_flight(consumer: Consumer) -> int:
 
 
 async def test_more_partitions_than_the_dedupe_window_covers_are_refused(world: World) -> None:
-    window = {"kafka": {"max_in_flight": 2}, "history": {"dedupe_window": 2}}
-    async with world.consumer(**window) as consumer:
+    async with world.consumer(kafka={"max_in_flight": 2}, history={"dedupe_window": 2}) as consumer:
         status = await consumer.status()
     assert status.state == "refused"
     assert status.problem is not None

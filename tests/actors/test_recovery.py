@@ -10,42 +10,37 @@ E, L = "earliest", "latest"
 
 
 @pytest.mark.parametrize(
-    ("committed", "mark", "context", "start", "expected", "lost"),
+    ("known", "start", "expected", "lost"),
     [
         # first start
-        (None, None, False, E, BEGINNING, False),
-        (None, None, True, E, BEGINNING, False),
-        (None, None, True, L, BEGINNING, False),
+        (Known(None, None, False), E, BEGINNING, False),
+        (Known(None, None, True), E, BEGINNING, False),
+        (Known(None, None, True), L, BEGINNING, False),
         # "latest": what there was has a mark at its end, what came since is read whole
-        (None, 40, False, L, 40, False),
-        (None, None, False, L, BEGINNING, False),
+        (Known(None, 40, False), L, 40, False),
+        (Known(None, None, False), L, BEGINNING, False),
         # commits are gone, or the topic was made anew: Kafka knows
-        (None, 40, False, E, BEGINNING, False),
-        (None, 40, True, L, BEGINNING, False),
+        (Known(None, 40, False), E, BEGINNING, False),
+        (Known(None, 40, True), L, BEGINNING, False),
         # the usual: marks are written before commits
-        (40, 40, False, E, 40, False),
-        (40, 45, False, E, 40, False),
-        (40, 45, True, L, 40, False),
-        (0, 0, False, E, 0, False),
+        (Known(40, 40, False), E, 40, False),
+        (Known(40, 45, False), E, 40, False),
+        (Known(40, 45, True), L, 40, False),
+        (Known(0, 0, False), E, 0, False),
         # Redis has lost the last of what it acknowledged
-        (40, 30, False, E, 30, False),
-        (40, 0, True, L, 0, False),
+        (Known(40, 30, False), E, 30, False),
+        (Known(40, 0, True), L, 0, False),
         # Redis has lost everything
-        (40, None, False, E, BEGINNING, True),
-        (40, None, False, L, BEGINNING, True),
-        (40, None, True, E, BEGINNING, True),
-        (0, None, False, E, BEGINNING, True),
+        (Known(40, None, False), E, BEGINNING, True),
+        (Known(40, None, False), L, BEGINNING, True),
+        (Known(40, None, True), E, BEGINNING, True),
+        (Known(0, None, False), E, BEGINNING, True),
     ],
 )
 def test_table(
-    committed: int | None,
-    mark: int | None,
-    context: bool,
-    start: Literal["earliest", "latest"],
-    expected: int | Beginning,
-    lost: bool,
+    known: Known, start: Literal["earliest", "latest"], expected: int | Beginning, lost: bool
 ) -> None:
-    place = plan({("topic", 3): Known(committed, mark, context)}, start)
+    place = plan({("topic", 3): known}, start)
     assert place.starts == {("topic", 3): expected}
     assert place.contexts_lost is lost
 

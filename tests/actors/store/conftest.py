@@ -18,6 +18,7 @@ class Eyes:
     """Looks at the server, and meddles with it, past the store."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._client: Any = redis.Redis.from_url(url)  # its methods have no types
 
     def __call__(self, *words: str | bytes | int | float) -> Any:

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator
 
 import msgpack
 import pytest
@@ -12,56 +11,16 @@ from doorstep.actors.routing import slot_of
 from doorstep.actors.store.calls import Connection
 from doorstep.actors.store.connection import connect
 from doorstep.actors.store.errors import StoreUnavailable
-from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.log import Log, Logged
 from doorstep.config.settings import HistorySettings
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import append, by_slot, cursors_of, entry, redis_settings
+from tests.actors.store.owner import Owner
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers import ValkeyServer
 
 USER = "teacher-1"
 SLOT = slot_of(USER)
-
-
-class Owner:
-    """Writes down what a feed tells it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.pushes: list[tuple[int, Sequence[Logged]]] = []
-        self.events: list[str] = []
-        self.fault: Exception | None = None
-        self._changed = asyncio.Event()
-        self.feed = Feed(connection, self._push, self._subscribed, self._lost)
-
-    def seen(self) -> list[tuple[str, int]]:
-        """User and number of all notifications, in the order they came."""
-        return [(each.user_id, each.seq) for _, push in self.pushes for each in push]
-
-    async def until(self, *, pushes: int = 0, events: Sequence[str] | None = None) -> None:
-        """Wait for so many pushes, or until exactly these events have happened."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(10):
-                while len(self.pushes) < pushes or self.events != (events or self.events):
-                    self._changed.clear()
-                    await self._changed.wait()
-        assert len(self.pushes) >= pushes
-        assert self.events == (events or self.events)
-
-    def _push(self, slot: int, notifications: Sequence[Logged]) -> None:
-        fault, self.fault = self.fault, None
-        if fault is not None:
-            raise fault
-        self.pushes.append((slot, notifications))
-        self._changed.set()
-
-    def _subscribed(self) -> None:
-        self.events.append("subscribed")
-        self._changed.set()
-
-    def _lost(self) -> None:
-        self.events.append("lost")
-        self._changed.set()
 
 
 @pytest.fixture
@@ -149,9 +108,8 @@ async def test_a_server_that_restarts(valkey_factory: ValkeyFactory) -> None:
     owner, log = Owner(connection), Log(connection, HistorySettings())
     await owner.feed.start()
     await owner.feed.subscribe([SLOT])
-    owner.events.clear()
     server.stop()
-    await owner.until(events=["lost"])
+    await owner.until(events=["subscribed", "lost"])
     assert not owner.feed.live
     late = asyncio.create_task(owner.feed.subscribe([SLOT, 3]))
     await asyncio.sleep(0.3)
@@ -200,17 +158,25 @@ async def test_a_message_that_is_not_of_ours_breaks_the_feed(owner: Owner, eyes:
     await owner.until(events=["lost", "subscribed"])
 
 
-async def test_after_stop_nothing_comes(owner: Owner, log: Log) -> None:
+async def test_after_stop_nothing_comes_and_nobody_waits(valkey_factory: ValkeyFactory) -> None:
+    server = valkey_factory()
+    connection = connect(redis_settings(server.url))
+    owner, log = Owner(connection), Log(connection, HistorySettings())
+    await owner.feed.start()
     await owner.feed.subscribe([SLOT])
-    await owner.feed.stop()
-    owner.events.clear()
+    server.stop()
+    await owner.until(events=["subscribed", "lost"])
     waiting = asyncio.create_task(owner.feed.subscribe([5]))
-    await append(log, USER, "a")
-    await asyncio.sleep(0.05)
-    assert (owner.pushes, owner.events) == ([], [])
+    await asyncio.sleep(0)
     await owner.feed.stop()
-    with pytest.raises(StoreUnavailable, match="stopped"):
-        await waiting
+    for late in (waiting, owner.feed.subscribe([6])):
+        with pytest.raises(StoreUnavailable, match="stopped"):
+            await late
+    server.start()
+    await append(log, USER, "a")
+    await asyncio.sleep(0.1)
+    assert (owner.pushes, owner.events[2:]) == ([], [])
+    await connection.close()
 
 
 async def test_a_half_open_feed_is_noticed(valkey: ValkeyServer, proxy_factory: ProxyFactory) -> None:

@@ -1,0 +1,49 @@
+"""The owner of a feed, for tests."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from doorstep.actors.store.calls import Connection
+from doorstep.actors.store.feed import Feed
+from doorstep.actors.store.log import Logged
+
+
+class Owner:
+    """Writes down what a feed tells it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.pushes: list[tuple[int, Sequence[Logged]]] = []
+        self.events: list[str] = []
+        self.fault: Exception | None = None
+        self._changed = asyncio.Event()
+        self.feed = Feed(connection, self._push, self._subscribed, self._lost)
+
+    def seen(self) -> list[tuple[str, int]]:
+        """User and number of all notifications, in the order they came."""
+        return [(each.user_id, each.seq) for _, push in self.pushes for each in push]
+
+    async def until(self, *, pushes: int = 0, events: Sequence[str] | None = None) -> None:
+        """Wait for so many pushes, or until exactly these events have happened."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                while len(self.pushes) < pushes or self.events != (events or self.events):
+                    self._changed.clear()
+                    await self._changed.wait()
+        assert len(self.pushes) >= pushes
+        assert self.events == (events or self.events)
+
+    def _push(self, slot: int, notifications: Sequence[Logged]) -> None:
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+        self.pushes.append((slot, notifications))
+        self._changed.set()
+
+    def _subscribed(self) -> None:
+        self.events.append("subscribed")
+        self._changed.set()
+
+    def _lost(self) -> None:
+        self.events.append("lost")
+        self._changed.set()
