@@ -48,6 +48,8 @@ lock: ## write requirements/*.txt from pyproject.toml (needs uv; make lock ARGS=
 	$(call compile,runtime,--constraint requirements/dev.txt $(ARGS))
 	@! grep -n '://' requirements/*.txt || { echo "a lock names a host"; exit 1; }
 
+include benchmarks/bench.mk
+
 clean: ## remove what was built and cached (not .venv)
 	rm -rf build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -51,7 +51,7 @@ class Cluster:
         Raises `StartError` after two minutes without that. Whatever ends it early takes down what is up.
         """
         try:
-            await _to_its_end(asyncio.to_thread(self._init_ray))
+            await _to_its_end(asyncio.to_thread(self._start_ray))
             take_signals_back()
             for name in (SUPERVISOR, *self._topology.actors):
                 create(name, self._settings, self._topology)
@@ -76,6 +76,13 @@ class Cluster:
             await asyncio.to_thread(ray.shutdown)
         if self._own_run_dir:
             shutil.rmtree(self._topology.run_dir, ignore_errors=True)
+
+    def _start_ray(self) -> None:
+        try:
+            self._init_ray()
+        except Exception as error:  # Ray says no more than that
+            where = self._settings.ray.address or "on this machine"
+            raise StartError(f"Ray did not start, or could not be joined ({where}): {error}") from error
 
     def _init_ray(self) -> None:
         address = self._settings.ray.address

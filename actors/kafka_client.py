@@ -10,6 +10,7 @@ from doorstep.config.settings import KafkaSettings
 _METADATA_AGE_MS = 5_000
 """How soon a topic or partition that did not exist at the start is found."""
 _REBALANCE_MS = 10_000
+_RETRY_MS = 250
 
 
 def connection_options(kafka: KafkaSettings) -> dict[str, Any]:
@@ -23,6 +24,7 @@ def connection_options(kafka: KafkaSettings) -> dict[str, Any]:
         "security_protocol": kafka.security_protocol,
         "ssl_context": _ssl_context(kafka) if kafka.security_protocol.endswith("SSL") else None,
         "metadata_max_age_ms": _METADATA_AGE_MS,
+        "retry_backoff_ms": _RETRY_MS,
         **(_login(kafka) if kafka.security_protocol.startswith("SASL") else {}),
     }
 

@@ -22,10 +22,14 @@ from doorstep.actors.salvage import salvage
 from doorstep.config.settings import KafkaSettings
 
 _CALL_S = 5.0
+_PROBE_S = 3.0
 _STOP_S = 2.0
 _EACH_S = 0.1
 
 T = TypeVar("T")
+
+Polled = list[tuple[Partition, Sequence[Record]]]
+"""Records by partition, each partition's in order."""
 
 logger = structlog.get_logger(__name__)
 
@@ -73,8 +77,8 @@ class Member:
         """Connect, and ask for partitions of these topics, of those too that come into being later.
 
         `on_assigned` is called with all partitions that are this member's from now on; they are paused, and
-        have to be given positions by `seek`. `on_revoked` is awaited before they go to others; it must not take
-        longer than the rebalance timeout. Raises `KafkaUnavailableError`.
+        have to be given positions by `seek`. `on_revoked` is awaited before they go to others; it must not
+        take longer than the rebalance timeout. Raises `KafkaUnavailableError`.
         """
 
         def pause_first(assigned: frozenset[Partition]) -> None:
@@ -117,9 +121,7 @@ class Member:
         self._consumer.pause(*(partition for partition in assigned if partition in paused))
         self._consumer.resume(*(partition for partition in assigned if partition not in paused))
 
-    async def poll(
-        self, rooms: Mapping[Partition, int], limit: int, timeout_s: float
-    ) -> list[tuple[Partition, Sequence[Record]]]:
+    async def poll(self, rooms: Mapping[Partition, int], limit: int, timeout_s: float) -> Polled:
         """Wait for records: at most `rooms` of each of these partitions, and about `limit` in all.
 
         Raises `KafkaUnavailableError` or `UnreadableError`: `seek` all partitions then, as records may have
@@ -139,12 +141,12 @@ class Member:
             raise KafkaUnavailableError(f"poll: {error!r}") from error
         return polled
 
-    async def poll_each(self, rooms: Mapping[Partition, int]) -> list[tuple[Partition, Sequence[Record]]]:
+    async def poll_each(self, rooms: Mapping[Partition, int]) -> Polled:
         """Like `poll`, partition by partition, and by other means where that fails.
 
         Raises `KafkaUnavailableError`: `seek` all partitions then.
         """
-        polled: list[tuple[Partition, Sequence[Record]]] = []
+        polled: Polled = []
         for partition, room in rooms.items():
             named = TopicPartition(*partition)
             try:
@@ -155,7 +157,7 @@ class Member:
                 raise KafkaUnavailableError(f"poll: {error!r}") from error
         return polled
 
-    async def _salvage(self, named: TopicPartition, room: int) -> list[tuple[Partition, Sequence[Record]]]:
+    async def _salvage(self, named: TopicPartition, room: int) -> Polled:
         position = await self._consumer.position(named)
         records = await asyncio.to_thread(salvage, self._kafka, named, position, room)
         if not records:
@@ -163,20 +165,16 @@ class Member:
         self.seek({named: records[-1].offset + 1})
         return [(named, records)]
 
-    async def _get(
-        self, wanted: Sequence[Partition], most: int, timeout_s: float
-    ) -> list[tuple[Partition, Sequence[Record]]]:
+    async def _get(self, wanted: Sequence[Partition], most: int, timeout_s: float) -> Polled:
         polled = await self._consumer.getmany(*wanted, timeout_ms=timeout_s * 1000, max_records=most)
         return list(polled.items())
 
-    async def _get_more(
-        self, polled: Iterable[tuple[Partition, Sequence[Record]]], rooms: Mapping[Partition, int], limit: int
-    ) -> list[tuple[Partition, Sequence[Record]]]:
-        """What is fetched already, partition by partition, as aiokafka's limit is for all of them together."""
+    async def _get_more(self, polled: Polled, rooms: Mapping[Partition, int], limit: int) -> Polled:
+        """What is fetched already, by partition, as the limit of aiokafka is for all of them together."""
         left = dict(rooms)
         for partition, records in polled:
             left[partition] -= len(records)
-        more: list[tuple[Partition, Sequence[Record]]] = []
+        more: Polled = []
         for partition, room in left.items():
             most = min(room, limit)
             if most > 0:
@@ -207,7 +205,7 @@ class Member:
     async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         """The offset of the next committed record that will be written. Raises `KafkaUnavailableError`."""
         wanted = [TopicPartition(*partition) for partition in partitions]
-        return dict(await _in_time("end", self._consumer.end_offsets(wanted)))
+        return dict(await _in_time("end", self._consumer.end_offsets(wanted), _PROBE_S))
 
     async def commit(self, offsets: Mapping[Partition, int]) -> bool:
         """Commit; False if a rebalance has taken a partition away. Raises `KafkaUnavailableError`."""
@@ -241,18 +239,16 @@ async def read_whole(
         await consumer.stop()
 
 
-async def _whole(
-    consumer: AIOKafkaConsumer, partitions: Collection[Partition]
-) -> dict[TopicPartition, int]:
+async def _whole(consumer: AIOKafkaConsumer, partitions: Collection[Partition]) -> dict[TopicPartition, int]:
     """The ends of those partitions that have records."""
     named = [TopicPartition(*partition) for partition in partitions]
     beginnings, ends = await consumer.beginning_offsets(named), await consumer.end_offsets(named)
     return {each: end for each, end in ends.items() if beginnings[each] < end}
 
 
-async def _in_time(what: str, call: Awaitable[T]) -> T:
+async def _in_time(what: str, call: Awaitable[T], timeout_s: float = _CALL_S) -> T:
     try:
-        async with asyncio.timeout(_CALL_S):
+        async with asyncio.timeout(timeout_s):
             return await call
     except (CommitFailedError, IllegalStateError):
         raise

@@ -1,7 +1,7 @@
 """Reads records that aiokafka can't, with librdkafka.
 
-aiokafka decodes the names of headers as UTF-8, and fails on a whole batch of records for one that isn't; Kafka's
-brokers take any bytes. It would then fail at the same place forever.
+aiokafka decodes the names of headers as UTF-8, and fails on a whole batch of records for one that isn't, at
+the same place again and again. Kafka's brokers take any bytes as a name.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,9 @@ def salvage(kafka: KafkaSettings, partition: Partition, offset: int, limit: int)
     Blocks for up to 2 seconds and longer: call it in a thread.
     """
     topic, number = partition
-    logger.warning("reading records that are not as they should be", topic=topic, partition=number, offset=offset)
+    logger.warning(
+        "reading records that are not as they should be", topic=topic, partition=number, offset=offset
+    )
     consumer = Consumer(_options(kafka))
     try:
         consumer.assign([TopicPartition(topic, number, offset)])

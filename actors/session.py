@@ -67,7 +67,7 @@ class Session:
             self._replace_term(None)
 
     async def trust(self) -> None:
-        """See `Term.trust`; also, that this process was not frozen for so long that others do its work now."""
+        """See `Term.trust`; also, that this process was not frozen so long that others do its work now."""
         if self._loop.time() - self._beat_at > self._tools.settings.kafka.session_timeout_ms / 1000:
             logger.warning("frozen for longer than the session timeout: beginning again at the commits")
             self._beat_at = self._loop.time()

@@ -221,19 +221,8 @@ class Term:
         """Find out where to read from, and have the consumer read from there."""
         tools = self._tools
         await tools.redis.persist("verify", self.verify, StoreError)
-        committed = await tools.kafka.persist(
-            "find commits", partial(tools.member.committed, self.assigned), KafkaUnavailableError
-        )
-        find_marks = partial(tools.marks.read, self._group)
-        marks = await tools.redis.persist("find marks", find_marks, StoreError)
-        if tools.settings.kafka.start == "latest" and not marks and not any(committed.values()):
-            await tools.kafka.persist("mark the ends", self._mark_ends, KafkaUnavailableError)
-            marks = await tools.redis.persist("find marks", find_marks, StoreError)
-        known = {
-            each: Known(committed[each], marks.get(each), each[0] in tools.context_topics)
-            for each in self.assigned
-        }
-        place = plan(known, tools.settings.kafka.start)
+        await tools.redis.persist("sign", self._sign, StoreError, self.verify)
+        place = plan(await self._find_known(), tools.settings.kafka.start)
         tools.delivery.cache.forget_all()
         if place.contexts_lost:
             await tools.kafka.persist("read contexts", self._read_contexts, KafkaUnavailableError)
@@ -241,9 +230,43 @@ class Term:
             "find offsets", partial(tools.member.offsets_of, place.starts), KafkaUnavailableError
         )
         self._in_flight = InFlight(starts, cap)
-        await tools.redis.persist("sign", self._sign, StoreError, self.verify)
-        await self._keep_until_kept(starts)
+        keep = partial(self._keep, starts)
+        keep_in_kafka = partial(tools.kafka.persist, "keep the place", keep, KafkaUnavailableError)
+        await tools.redis.persist("keep the place", keep_in_kafka, StoreError, self.verify)
         tools.member.seek(starts)
+
+    async def _sign(self) -> None:
+        """Leave a mark that is not written again in this term, so that none hides that it is lost.
+
+        It comes before the other marks are looked for: what is lost later is missed here, what was lost
+        before is missed there.
+        """
+        signature = {(f"!{self._tools.name}", 0): 1}
+        await self._tools.marks.write(self._group, signature)
+        self._written.update(signature)
+
+    async def _find_known(self) -> dict[Partition, Known]:
+        tools = self._tools
+        find_commits = partial(tools.member.committed, self.assigned)
+        commits = await tools.kafka.persist("find commits", find_commits, KafkaUnavailableError)
+        find_marks = partial(tools.marks.read, self._group)
+        marks = await tools.redis.persist("find marks", find_marks, StoreError)
+        has_begun = any(commit is not None for commit in commits.values()) or any(
+            topic in tools.event_topics for topic, _ in marks
+        )
+        if tools.settings.kafka.start == "latest" and not has_begun:
+            await tools.kafka.persist("mark the ends", self._mark_ends, KafkaUnavailableError)
+            marks = await tools.redis.persist("find marks", find_marks, StoreError)
+        return {
+            each: Known(commits[each], marks.get(each), each[0] in tools.context_topics)
+            for each in self.assigned
+        }
+
+    async def _mark_ends(self) -> None:
+        """The group begins now: what the event topics have already is not for it."""
+        tools = self._tools
+        ends = await tools.member.ends(tools.member.partitions_of(tools.event_topics))
+        await tools.redis.persist("mark the ends", partial(tools.marks.write, self._group, ends), StoreError)
 
     async def _read_contexts(self) -> None:
         """Register every context there is: Redis has lost them. Those that contradict were refused before."""
@@ -252,27 +275,6 @@ class Term:
         async for records in read_whole(self._tools.settings.kafka, partitions):
             batch = self._tools.delivery.sort(records)
             await self._tools.delivery.register(Sorted(), batch.registrations)
-
-    async def _sign(self) -> None:
-        """Leave a mark that is never written again: when all is lost, new marks can't hide that it is."""
-        signature = {(f"!{self._tools.name}", 0): 1}
-        await self._tools.marks.write(self._group, signature)
-        self._written.update(signature)
-
-    async def _mark_ends(self) -> None:
-        """The group begins now: what the event topics have already is not for it."""
-        tools = self._tools
-        ends = await tools.member.ends(tools.member.partitions_of(tools.event_topics))
-        await tools.redis.persist("mark the ends", partial(tools.marks.write, self._group, ends), StoreError)
-
-    async def _keep_until_kept(self, starts: dict[Partition, int]) -> None:
-        keep = partial(self._keep, starts)
-        await self._tools.redis.persist(
-            "keep the place",
-            partial(self._tools.kafka.persist, "keep the place", keep, KafkaUnavailableError),
-            StoreError,
-            self.verify,
-        )
 
     # Working
 

@@ -64,7 +64,8 @@ async def following(settings: KafkaSettings, topics: Sequence[str], handle: Hand
     does before it first waits is done in that order. A record that is no envelope is logged and skipped.
     What a handler raises cancels the body, and is raised in an `ExceptionGroup`.
     """
-    consumer = AIOKafkaConsumer(*topics, **reader_options(settings), group_id=None)
+    options = reader_options(settings) | {"auto_offset_reset": "latest", "group_id": None}
+    consumer = AIOKafkaConsumer(*topics, **options)
     await consumer.start()
     try:
         await _pin(consumer)
@@ -109,8 +110,7 @@ def _raise_errors(answer: Any) -> None:
 
 
 async def _pin(consumer: AIOKafkaConsumer) -> None:
-    """Decide where to read from now, not at the first fetch: what comes between would be missed."""
-    await consumer.seek_to_end()
+    """Find the ends of the topics now, not at the first fetch: what comes between would be missed."""
     for partition in consumer.assignment():
         await consumer.position(partition)
 

@@ -16,7 +16,7 @@ import stat
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -46,18 +46,18 @@ class Parcel:
     """What goes with the socket: what the client asked, and who it was verified to be.
 
     `expires_at` is the token's end in unix seconds, `head` the request head and whatever bytes followed it,
-    `origin` the allowed Origin to echo to a poll.
+    `origin` the allowed Origin to echo to a poll. The head has the token in it, and is kept out of `repr`.
     """
 
     kind: Literal["socket", "poll"]
     user_id: str
     expires_at: float
-    head: bytes
+    head: bytes = field(repr=False)
     origin: str | None = None
 
     def encode(self) -> bytes:
         """Size of the fields, the fields as JSON, the raw head."""
-        fields = orjson.dumps([self.kind, self.user_id, self.expires_at, self.origin])
+        fields = orjson.dumps([self.kind, self.user_id, float(self.expires_at), self.origin])
         return struct.pack("!I", len(fields)) + fields + self.head
 
     @classmethod
@@ -66,8 +66,10 @@ class Parcel:
         if len(body) < 4:
             raise ValueError("the parcel is cut short")
         end = 4 + struct.unpack_from("!I", body)[0]
-        kind, user_id, expires_at, origin = orjson.loads(body[4:end])
-        return cls(kind, user_id, expires_at, body[end:], origin)
+        match orjson.loads(body[4:end]):
+            case ["socket" | "poll" as kind, str(user_id), float(expires_at), (None | str()) as origin]:
+                return cls(kind, user_id, expires_at, body[end:], origin)
+        raise ValueError("the parcel has other fields")
 
 
 class _Outgoing:

@@ -7,7 +7,7 @@ lines, white space before a colon, more than one Host, a body with two lengths.
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 MAX_HEAD_BYTES = 16 * 1024
@@ -16,6 +16,7 @@ MAX_HEADERS = 100
 _END = b"\r\n\r\n"
 _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (/[!-~]*|\*) HTTP/1\.([01])")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)")
+_LENGTH = re.compile(r"[0-9]{1,15}")
 _ONCE = ("host", "content-length", "origin", "authorization", "sec-websocket-key", "sec-websocket-version")
 
 
@@ -30,12 +31,15 @@ class HeadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request head. Header names are lower case, values are stripped; `size` counts its bytes."""
+    """A request head. Header names are lower case, values are stripped; `size` counts its bytes.
+
+    Where a token can be is kept out of `repr`.
+    """
 
     method: str
-    target: str
+    target: str = field(repr=False)
     minor: int
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
     size: int
 
     def get(self, name: str) -> str | None:
@@ -80,6 +84,13 @@ def parse_head(data: bytes) -> Head | None:
     headers = tuple([_header(line) for line in rest])
     _check_headers(headers, minor)
     return Head(method, target, minor, headers, end + len(_END))
+
+
+def body_of(head: Head, following: bytes) -> bytes:
+    """As much of the bytes after the head as belongs to its request; all of them where chunks say that."""
+    if head.get("transfer-encoding") is not None:
+        return following
+    return following[: int(head.get("content-length") or 0)]
 
 
 def is_websocket_upgrade(head: Head) -> bool:
@@ -135,5 +146,7 @@ def _check_headers(headers: tuple[tuple[str, str], ...], minor: int) -> None:
             raise HeadError(400, "repeated_header", f"more than one {name} header")
     if minor == 1 and "host" not in names:
         raise HeadError(400, "missing_host", "HTTP/1.1 needs a Host header")
+    if any(name == "content-length" and not _LENGTH.fullmatch(value) for name, value in headers):
+        raise HeadError(400, "malformed_head", "Content-Length is not a number")
     if "content-length" in names and "transfer-encoding" in names:
         raise HeadError(400, "ambiguous_body", "both Content-Length and Transfer-Encoding")

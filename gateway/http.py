@@ -1,11 +1,13 @@
 """The HTTP application of the public port: health, readiness, metrics, and where to connect."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from doorstep.gateway.problem import PROBLEM_TYPE, Problem
 
@@ -41,7 +43,9 @@ def make_http(
     app.router.add_get("/v1/endpoint", routes.endpoint)
     if mount is not None:
         mount(app)
-    return web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    return web.AppRunner(
+        app, access_log=None, logger=_quiet_log(), handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT_S
+    )
 
 
 class _Routes:
@@ -74,6 +78,17 @@ def _json(value: object, status: int = 200) -> web.Response:
     )
 
 
+def _quiet_log() -> logging.Logger:
+    """aiohttp's log without what is the fault of clients: it quotes their bytes, a token maybe."""
+    log = logging.getLogger("doorstep.gateway.http.server")
+    log.addFilter(_is_our_fault)
+    return log
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
 @web.middleware
 async def _problems(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -88,7 +103,9 @@ async def _problems(
         return _answer(Problem(405, "method_not_allowed", f"allowed here: {allow}", {"Allow": allow}))
     except web.HTTPRequestEntityTooLarge:
         return _answer(Problem(413, "body_too_large", "the request body is too large"))
-    except web.HTTPException:
+    except web.RequestPayloadError:
+        return _answer(Problem(400, "malformed_body", "the request body can't be read"))
+    except (web.HTTPException, ConnectionError):
         raise
     except Exception:
         _log.exception("http.failed", path=request.path)

@@ -15,7 +15,14 @@ import structlog
 from doorstep.config.settings import GatewaySettings
 from doorstep.gateway.auth import Authenticator, AuthError, Claims, bearer_of
 from doorstep.gateway.handover import HandoverError, Parcel, Sender
-from doorstep.gateway.head import Head, HeadError, is_websocket_upgrade, parse_head, websocket_key
+from doorstep.gateway.head import (
+    Head,
+    HeadError,
+    body_of,
+    is_websocket_upgrade,
+    parse_head,
+    websocket_key,
+)
 from doorstep.gateway.origin import PREFLIGHT_HEADERS, OriginPolicy, cors_headers
 from doorstep.gateway.poll import PollRequest
 from doorstep.gateway.problem import Problem, http_response
@@ -237,7 +244,7 @@ class PublicPort:
         await self._hand_over(arrival, parcel)
 
     async def _serve_http(self, arrival: _Arrival, head: Head) -> None:
-        received = _closing_head(head) + arrival.received[head.size :]
+        received = _closing_head(head) + body_of(head, arrival.received[head.size :])
         await self._loop.connect_accepted_socket(lambda: _Replay(self._http(), received), arrival.sock)
 
     async def _admit(self, head: Head) -> Claims:
@@ -273,6 +280,7 @@ class PublicPort:
             async with asyncio.timeout(self._settings.holder_wait_s):
                 await self._hand_over_at_last(arrival.sock, parcel)
         except TimeoutError as exc:
+            self._complain(_NOT_HANDED_OVER, error="no holder answered in time")
             raise RefusedError(_NO_HOLDER) from exc
         arrival.sock.close()
 
@@ -281,10 +289,10 @@ class PublicPort:
             try:
                 await self._sender_for(parcel.user_id).hand_over(sock, parcel)
             except (HandoverError, LookupError) as exc:
-                self._complain("port.hand_over_failed", error=str(exc))
+                self._complain(_NOT_HANDED_OVER, error=str(exc))
                 await asyncio.sleep(RETRY_INTERVAL_S)
             else:
-                self._complaints.discard("port.hand_over_failed")
+                self._complaints.discard(_NOT_HANDED_OVER)
                 return
 
     def _sender_for(self, user_id: str) -> Sender:
@@ -360,6 +368,7 @@ def _late(table: dict[socket.socket, _Arrival], now: float) -> list[_Arrival]:
     return late
 
 
+_NOT_HANDED_OVER = "port.hand_over_failed"
 _STARVED = "port.accept_failed"
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "upgrade", "proxy-connection"})
 

@@ -67,6 +67,7 @@ class FileRow {
 class Batch {
   constructor(created) {
     this.id = null;
+    this.mine = false; // sent from this tab, and not yet said to be settled
     this.rows = [];
     this.created = created;
     this.element = $("batch-template").content.firstElementChild.cloneNode(true);
@@ -134,7 +135,7 @@ class Desk {
   async send(files) {
     if (!files.length) return;
     files = files.toSorted((one, other) => byName(one.name, other.name));
-    const batch = new Batch(new Date());
+    const batch = Object.assign(new Batch(new Date()), { mine: true });
     for (const file of files) batch.add(new FileRow(file.name));
     batch.again.onclick = () => {
       this.forget(batch);
@@ -208,6 +209,7 @@ class Desk {
 
   reset(reason) {
     say(`Some news could not be resumed (${reason}); the list was fetched again.`);
+    drawCursor(this.connection.cursor);
     this.fetchSoon();
   }
 
@@ -236,6 +238,7 @@ class Desk {
     const { batches } = await call(`v1/batches/user/${this.teacher.user_id}`, { token: this.token });
     for (const view of batches.toReversed()) if (!this.sending.has(view.batch_id)) this.merge(view);
     this.fetched = true;
+    $("essays").ariaBusy = "false";
     this.redraw();
   }
 
@@ -304,8 +307,11 @@ function draw(desk) {
   $("median").textContent = ordered.length ? milliseconds(ordered[(ordered.length - 1) >> 1]) : "–";
   $("slowest").textContent = ordered.length ? milliseconds(ordered.at(-1)) : "–";
   drawStrip(desk.latencies.slice(-120));
-  const mine = desk.batches.find((batch) => batch.rows.some((row) => row.sentAt !== null));
-  if (mine?.element.classList.contains("done")) say(`${mine.summary.textContent}: all settled.`);
+  const done = desk.batches.find((batch) => batch.mine && batch.element.classList.contains("done"));
+  if (done) {
+    done.mine = false; // said once
+    say(`${done.summary.textContent}: all settled.`);
+  }
 }
 
 /** A bar a file, in the order they became essays; the longest fills the height. */
@@ -337,6 +343,7 @@ let desk = null;
 function sitDown(teacher) {
   desk?.leave();
   $("batches").replaceChildren();
+  $("essays").ariaBusy = "true";
   say("");
   desk = new Desk(teacher);
   draw(desk);

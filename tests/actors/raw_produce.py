@@ -8,20 +8,25 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 _CRC, _CRC_FROM = 17, 21
-"""Where a batch has its checksum, and where what it is of begins (Kafka's protocol, record batch, version 2)."""
+"""Where a batch (Kafka's record format, version 2) has its checksum, and where what it covers begins."""
 _NAME, _NO_TEXT = b"a-header", b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8"
 
 
 async def produce_batch(bootstrap: str, topic: str, values: list[bytes], *, bad: int) -> None:
-    """Write `values` as one batch to partition 0; the record number `bad` has a header with no text as name."""
+    """Write `values` as one batch to partition 0; a header of the record `bad` has no text as its name."""
     client = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     await client.start()
     try:
         await client._client._wait_on_metadata(topic)
         request = ProduceRequest(
-            transactional_id=None, required_acks=-1, timeout=10_000, topics=[(topic, [(0, _batch(values, bad))])]
+            transactional_id=None,
+            required_acks=-1,
+            timeout=10_000,
+            topics=[(topic, [(0, _batch(values, bad))])],
         )
-        response = await client._client.send(client._client.cluster.leader_for_partition(TopicPartition(topic, 0)), request)
+        response = await client._client.send(
+            client._client.cluster.leader_for_partition(TopicPartition(topic, 0)), request
+        )
         assert response.topics[0][1][0][1] == 0
     finally:
         await client.stop()

@@ -80,7 +80,7 @@ class Tab:
         return value
 
     async def size(self, width: int, height: int, *, dark: bool = False) -> None:
-        """The size of the window in CSS pixels, and the colour scheme that the user prefers."""
+        """The size of the window in CSS pixels, and the colour scheme that is preferred. Nothing moves."""
         await self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -88,8 +88,12 @@ class Tab:
             deviceScaleFactor=1,
             mobile=False,
         )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        await self.call("Emulation.setEmulatedMedia", features=[scheme])
+        preferences = {
+            "prefers-color-scheme": "dark" if dark else "light",
+            "prefers-reduced-motion": "reduce",
+        }
+        features = [{"name": name, "value": value} for name, value in preferences.items()]
+        await self.call("Emulation.setEmulatedMedia", features=features)
 
     async def screenshot(self, path: Path) -> None:
         """What a user sees, as PNG."""

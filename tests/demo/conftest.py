@@ -142,7 +142,6 @@ async def tape(bootstrap: str, *topics: str) -> AsyncIterator[Tape]:
     """Begin to record."""
     consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, group_id=None)
     await consumer.start()
-    await consumer.seek_to_end()
     for partition in consumer.assignment():
         await consumer.position(partition)
     try:

@@ -1,6 +1,5 @@
 """The page in a real browser, on the whole demo: what a teacher does, and what she sees."""
 
-import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ pytestmark = pytest.mark.timeout(2 * START_S)
 
 ARTIFACTS = Path(__file__).parents[2] / "build" / "artifacts"
 LIVE = "document.querySelector('#connection')?.dataset.state === 'live'"
+FETCHED = "document.querySelector('#essays').ariaBusy === 'false'"
 ASTRID, JONAS, MIRA = "teacher-astrid-berg", "teacher-jonas-ekstrom", "teacher-mira-haddad"
 
 
@@ -60,11 +60,11 @@ async def fates(tab: Tab) -> dict[str, tuple[str, str]]:
 
 
 async def signed_in(browser: Browser, demo: DemoCommand, user_id: str) -> Tab:
-    """A page of a teacher, connected."""
+    """A page of a teacher, connected, with all it has to show."""
     tab = await browser.tab()
     await tab.size(1280, 900)
     await tab.open(f"{demo.url}/#{user_id}")
-    await tab.until(LIVE)
+    await tab.until(f"{LIVE} && {FETCHED}")
     return tab
 
 
@@ -111,7 +111,6 @@ async def test_thirty_samples_arrive_and_look_well(browser: Browser, demo: DemoC
     await tab.until("document.querySelector('#count-essays').textContent === '30'")
     essays_shown = await tab.evaluate(f"{rows('essay')}.map(row => row.querySelector('.fate').title)")
     assert len(set(essays_shown)) == 30
-    await asyncio.sleep(1.5)  # until the colours of what has just arrived have faded
     await tab.screenshot(ARTIFACTS / "demo-page.png")
     await tab.size(1280, 900, dark=True)
     await tab.screenshot(ARTIFACTS / "demo-page-dark.png")

@@ -86,8 +86,13 @@ async def _measure(request: web.Request) -> web.Response:
     return web.json_response({"size": len(await request.read())})
 
 
+async def _headers(request: web.Request) -> web.Response:
+    return web.json_response({name.lower(): value for name, value in request.headers.items()})
+
+
 def _mount(app: web.Application) -> None:
     app.router.add_post("/measure", _measure)
+    app.router.add_get("/headers", _headers)
 
 
 @asynccontextmanager
@@ -103,10 +108,10 @@ async def running(
         GatewaySettings(**{"port": 0, **settings}), Authenticator(auth), lambda _: path, runner.server
     )
     node = Node(public, EchoHolder(path), path)
-    if holder:
-        await node.holder.start()
-    node.port = await public.start()
     try:
+        if holder:
+            await node.holder.start()
+        node.port = await public.start()
         yield node
     finally:
         await public.stop()

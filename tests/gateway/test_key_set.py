@@ -71,6 +71,8 @@ async def test_old_keys_are_used_while_new_ones_are_fetched(
     monkeypatch.setattr(key_set, "LIFESPAN_S", 0)
     provider.keys, provider.delay_s = [NEW.jwk()], 0.2
     assert await keys.find("old")
+    while provider.fetches < 2:  # noqa: ASYNC110 - another thread counts
+        await asyncio.sleep(0.01)
     assert await keys.find("new")
     assert await keys.find("old") is None
 

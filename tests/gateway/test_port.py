@@ -166,6 +166,13 @@ async def test_one_request_a_connection(node: Node) -> None:
     assert node.holder.parcels == []
 
 
+async def test_the_http_application_never_hears_of_an_upgrade(node: Node) -> None:
+    seen = (await exchange(node.port, upgrade("/headers", "Keep-Alive: timeout=5"))).json
+    assert seen["connection"] == "close"
+    assert seen["sec-websocket-version"] == "13"
+    assert not {"upgrade", "keep-alive"} & set(seen)
+
+
 @pytest.mark.parametrize("target", ["/healthz", "/nope", "/v1/ws/", "/v1%2Fws", "/V1/ws"])
 async def test_no_other_path_upgrades(node: Node, target: str) -> None:
     answer = await exchange(node.port, upgrade(target, bearer()))
@@ -464,7 +471,9 @@ async def test_the_refused_who_do_not_leave_are_cut_off(
         assert node.public._leaving == {}
 
 
-async def test_without_free_descriptors_clients_wait(node: Node) -> None:
+async def test_without_free_descriptors_clients_wait(
+    node: Node, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     client = socket.socket()
     client.setblocking(False)
     usual = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -482,6 +491,8 @@ async def test_without_free_descriptors_clients_wait(node: Node) -> None:
     data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 10_000), 5)
     assert data.startswith(b"HTTP/1.1 400 ")
     client.close()
+    assert "".join(capfd.readouterr()).count("port.accept_failed") == 1
+    assert caplog.text == ""
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
