@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from doorstep.actors.routing import SLOTS, owner_of, slot_of
 from doorstep.actors.topology import Start, Stop, Topology, plan
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from tests.support.servers import KafkaServer, ValkeyServer
 CONTRACT_SERVER = (sys.executable, str(Path(__file__).with_name("contract_server.py")))
 JARS = Path(os.environ.get("DOORSTEP_TEST_KAFKA_JARS", Path(__file__).parents[2] / "build" / "kafka"))
 
+SILENT = Screen(Console(file=StringIO()))
+
 RunSuite = Callable[..., Report]
 
 
@@ -25,27 +27,38 @@ RunSuite = Callable[..., Report]
 def run_scenarios(kafka: KafkaServer, valkey: ValkeyServer, tmp_path: Path) -> RunSuite:
     """Call it with scenarios (name -> TOML without the name); runs them on the contract server."""
 
-    def run(
-        scenarios: Mapping[str, str],
-        *,
-        serve: Sequence[str] = CONTRACT_SERVER,
-        suite: Suite = Suite.BENCH,
-        naive: bool = False,
-        ours: bool = True,
-    ) -> Report:
+    def run(scenarios: Mapping[str, str], *, naive: bool = False, ours: bool = True) -> Report:
         options = Options(
-            suite=suite,
+            suite=Suite.BENCH,
             out=tmp_path / "out",
             kafka_jars=JARS,
             directory=write_scenarios(tmp_path / "scenarios", scenarios),
             kafka=kafka.bootstrap,
             redis=valkey.url,
-            serve=serve,
+            serve=CONTRACT_SERVER,
             naive=naive,
             ours=ours,
             warm_up_s=0.3,
         )
-        return run_suite(options, Screen(Console(file=StringIO())))
+        return run_suite(options, SILENT)
+
+    return run
+
+
+@pytest.fixture
+def run_shipped(kafka: KafkaServer, valkey: ValkeyServer, tmp_path: Path) -> RunSuite:
+    """Call it with a suite; runs it as it is shipped, on Doorstep itself."""
+
+    def run(suite: Suite, *, naive: bool = False) -> Report:
+        options = Options(
+            suite=suite,
+            out=tmp_path / "out",
+            kafka_jars=JARS,
+            kafka=kafka.bootstrap,
+            redis=valkey.url,
+            naive=naive,
+        )
+        return run_suite(options, SILENT)
 
     return run
 

@@ -79,6 +79,7 @@ def a_run(
         p99_ms=9.0,
         cpu_s={"gateway": 0.02},
         memory_bytes={"holder": 6 * 1024 * live, "redis": 5_000_000},
+        network_bytes=30_000,
         swarm_us=60.0,
     )
     return Run(target=target, scenario="sample", round=number, connect=connect, idle=None, loads=loads)

@@ -9,6 +9,7 @@ def _scenario(name: str, **changes: object) -> Scenario:
 STEADY = _scenario("steady", rounds=2, full_rounds=3)
 DRAIN = _scenario("drain")
 LINGER = _scenario("linger", targets=("ours",), settings={"DOORSTEP_KAFKA__LINGER_MS": "0"})
+IDLE = _scenario("idle", fresh=True)
 ALL = (STEADY, DRAIN, LINGER)
 
 
@@ -32,6 +33,12 @@ def test_other_settings_need_a_session_of_their_own() -> None:
 
     assert session.settings == (("DOORSTEP_KAFKA__LINGER_MS", "0"),)
     assert session.scenarios == (LINGER,)
+
+
+def test_a_fresh_start_is_shared_with_nobody() -> None:
+    sessions = plan_sessions((STEADY, IDLE, DRAIN), Suite.SMOKE, ["ours"])
+
+    assert [[scenario.name for scenario in s.scenarios] for s in sessions] == [["steady", "drain"], ["idle"]]
 
 
 def test_the_full_suite_repeats() -> None:

@@ -9,6 +9,7 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,18 +75,23 @@ async def receiving(directory: Path) -> AsyncIterator[tuple[Sender, Inbox]]:
         inbox.close()
 
 
-@contextmanager
-def receiver_process(directory: Path, mode: str = "greets") -> Iterator[ServerProcess]:
-    """A receiver in a process of its own, ready."""
+@asynccontextmanager
+async def receiver_process(directory: Path, mode: str = "greets") -> AsyncIterator[ServerProcess]:
+    """A receiver in a process of its own, ready. The event loop goes on while it starts."""
     log = directory / f"log-{random.random()}"
     command = [sys.executable, "-m", "tests.gateway.receiver_process", str(directory / "holder"), mode]
     process = ServerProcess(command, log=log)
     process.start()
     try:
-        process.wait_until(lambda: "ready" in process.output(), what="receiver", timeout_s=20)
+        is_ready = partial(_says_ready, process)
+        await asyncio.to_thread(process.wait_until, is_ready, what="receiver", timeout_s=30)
         yield process
     finally:
         process.kill()
+
+
+def _says_ready(process: ServerProcess) -> bool:
+    return "ready" in process.output()
 
 
 async def toggle_limit(process: ServerProcess, state: str) -> None:
@@ -393,7 +399,7 @@ async def test_a_successor_takes_the_path_over(private_directory: Path) -> None:
 async def test_a_receiver_without_free_descriptors_refuses_and_mixes_nothing_up(
     private_directory: Path,
 ) -> None:
-    with receiver_process(private_directory) as process:
+    async with receiver_process(private_directory) as process:
         sender = Sender(private_directory / "holder")
         with tcp_pair() as (server, client):
             await sender.hand_over(server, parcel("first"))
@@ -411,16 +417,17 @@ async def test_a_receiver_without_free_descriptors_refuses_and_mixes_nothing_up(
 
 
 async def test_a_new_sender_waits_until_a_receiver_has_descriptors_again(private_directory: Path) -> None:
-    with receiver_process(private_directory) as process, tcp_pair() as (server, client):
-        await toggle_limit(process, "full")
-        sender = Sender(private_directory / "holder")
-        waiting = asyncio.create_task(sender.hand_over(server, parcel()))
-        await asyncio.sleep(0.3)
-        assert not waiting.done()
-        await toggle_limit(process, "free")
-        await asyncio.wait_for(waiting, 5)
-        assert await greeting(client) == b"hello teacher-1\n"
-        sender.close()
+    async with receiver_process(private_directory) as process:
+        with tcp_pair() as (server, client):
+            await toggle_limit(process, "full")
+            sender = Sender(private_directory / "holder")
+            waiting = asyncio.create_task(sender.hand_over(server, parcel()))
+            await asyncio.sleep(0.3)
+            assert not waiting.done()
+            await toggle_limit(process, "free")
+            await asyncio.wait_for(waiting, 5)
+            assert await greeting(client) == b"hello teacher-1\n"
+            sender.close()
 
 
 async def test_a_receiver_that_dies_before_its_answer_costs_nothing(
@@ -430,11 +437,12 @@ async def test_a_receiver_that_dies_before_its_answer_costs_nothing(
     before = open_sockets()
     sender = Sender(private_directory / "holder")
     with tcp_pair() as (server, client):
-        with receiver_process(private_directory, "dies"), pytest.raises(HandoverError, match="is gone"):
-            await sender.hand_over(server, parcel())
+        async with receiver_process(private_directory, "dies"):
+            with pytest.raises(HandoverError, match="is gone"):
+                await sender.hand_over(server, parcel())
         with pytest.raises(HandoverError, match="no holder listens"):
             await sender.hand_over(server, parcel())
-        with receiver_process(private_directory):
+        async with receiver_process(private_directory):
             await sender.hand_over(server, parcel())
             server.close()
             assert await greeting(client) == b"hello teacher-1\n"
@@ -471,11 +479,11 @@ async def test_whoever_is_killed_when_every_client_is_greeted_once_or_cut_off(
 
     results = []
     for generation in range(3):
-        with receiver_process(private_directory) as process:
+        async with receiver_process(private_directory) as process:
             visits = asyncio.create_task(visit_for(60, str(generation)))
             await asyncio.sleep(rng.random() * 0.03)
             process.kill()
-        with receiver_process(private_directory):
+        async with receiver_process(private_directory):
             results += await asyncio.wait_for(visits, 20)
     sender.close()
     assert all(seen in (b"", f"hello {name}\n".encode()) for name, seen in results)
@@ -487,32 +495,33 @@ async def test_who_gives_up_waiting_for_a_frozen_receiver_gets_nobody_elses_sock
     private_directory: Path,
 ) -> None:
     """Descriptor numbers are used again: one that waits to be sent must not stand for a later socket."""
-    with receiver_process(private_directory) as process, ExitStack() as stack:
-        sender = Sender(private_directory / "holder")
-        pairs = [stack.enter_context(tcp_pair()) for _ in range(60)]
-        process.signal(signal.SIGSTOP)
-        tasks = [
-            asyncio.create_task(sender.hand_over(server, parcel(f"user-{index}", b"x" * 16_000)))
-            for index, (server, _) in enumerate(pairs)
-        ]
-        await asyncio.sleep(0.05)
-        for index in range(0, 60, 2):
-            tasks[index].cancel()
-        await asyncio.sleep(0)
-        for index in range(0, 60, 2):
-            pairs[index][0].close()
-        strangers = [stack.enter_context(tcp_pair()) for _ in range(30)]
-        process.signal(signal.SIGCONT)
-        await asyncio.wait_for(asyncio.gather(*tasks[1::2]), 10)
-        for index in range(1, 60, 2):
-            assert await greeting(pairs[index][1]) == f"hello user-{index}\n".encode()
-        for index in range(0, 60, 2):
-            assert await greeting(pairs[index][1]) in (b"", f"hello user-{index}\n".encode())
-        for _, client in strangers:
-            client.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                client.recv(1)
-        sender.close()
+    async with receiver_process(private_directory) as process:
+        with ExitStack() as stack:
+            sender = Sender(private_directory / "holder")
+            pairs = [stack.enter_context(tcp_pair()) for _ in range(60)]
+            process.signal(signal.SIGSTOP)
+            tasks = [
+                asyncio.create_task(sender.hand_over(server, parcel(f"user-{index}", b"x" * 16_000)))
+                for index, (server, _) in enumerate(pairs)
+            ]
+            await asyncio.sleep(0.05)
+            for index in range(0, 60, 2):
+                tasks[index].cancel()
+            await asyncio.sleep(0)
+            for index in range(0, 60, 2):
+                pairs[index][0].close()
+            strangers = [stack.enter_context(tcp_pair()) for _ in range(30)]
+            process.signal(signal.SIGCONT)
+            await asyncio.wait_for(asyncio.gather(*tasks[1::2]), 10)
+            for index in range(1, 60, 2):
+                assert await greeting(pairs[index][1]) == f"hello user-{index}\n".encode()
+            for index in range(0, 60, 2):
+                assert await greeting(pairs[index][1]) in (b"", f"hello user-{index}\n".encode())
+            for _, client in strangers:
+                client.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    client.recv(1)
+            sender.close()
 
 
 async def test_an_answer_that_comes_with_the_cancellation_counts(private_directory: Path) -> None:

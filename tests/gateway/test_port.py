@@ -328,28 +328,32 @@ async def test_a_holder_that_restarts_is_waited_for(private_directory: Path) -> 
 
 async def test_clients_of_a_holder_that_is_killed_get_to_its_successor(private_directory: Path) -> None:
     """Real processes: the first holder dies holding the socket, before it says that it has it."""
-    async with running(private_directory, holder=False, holder_wait_s=20) as node:
-        with receiver_process(private_directory, "dies") as dying:
-            async with open_client(node) as (reader, writer):
-                writer.write(upgrade("/v1/ws", bearer("teacher-9")))
-                while dying.running:  # noqa: ASYNC110 - another process ends
-                    await asyncio.sleep(0.01)
-                with receiver_process(private_directory):
-                    assert await asyncio.wait_for(reader.readline(), 20) == b"hello teacher-9\n"
+    async with (
+        running(private_directory, holder=False, holder_wait_s=30) as node,
+        receiver_process(private_directory, "dies") as dying,
+        open_client(node) as (reader, writer),
+    ):
+        writer.write(upgrade("/v1/ws", bearer("teacher-9")))
+        while dying.running:  # noqa: ASYNC110 - another process ends
+            await asyncio.sleep(0.01)
+        async with receiver_process(private_directory):
+            assert await asyncio.wait_for(reader.readline(), 20) == b"hello teacher-9\n"
 
 
 async def test_a_frozen_holder_gets_no_say_after_the_refusal(private_directory: Path) -> None:
-    async with running(private_directory, holder=False, holder_wait_s=0.5) as node:
-        with receiver_process(private_directory) as holder:
-            assert (await _greeting(node, "first")) == b"hello first\n"
-            holder.signal(signal.SIGSTOP)
-            async with open_client(node) as (reader, writer):
-                writer.write(upgrade("/v1/ws", bearer()))
-                answer = parse_answer(await asyncio.wait_for(reader.read(), 5))
-                assert answer.json["code"] == "holder_unavailable"
-                holder.signal(signal.SIGCONT)
-                assert (await _greeting(node, "second")) == b"hello second\n"
-                assert await reader.read() == b""
+    async with (
+        running(private_directory, holder=False, holder_wait_s=0.5) as node,
+        receiver_process(private_directory) as holder,
+        open_client(node) as (reader, writer),
+    ):
+        assert (await _greeting(node, "first")) == b"hello first\n"
+        holder.signal(signal.SIGSTOP)
+        writer.write(upgrade("/v1/ws", bearer()))
+        answer = parse_answer(await asyncio.wait_for(reader.read(), 5))
+        assert answer.json["code"] == "holder_unavailable"
+        holder.signal(signal.SIGCONT)
+        assert (await _greeting(node, "second")) == b"hello second\n"
+        assert await reader.read() == b""
 
 
 @asynccontextmanager

@@ -129,7 +129,9 @@ class LogMachine(RuleBasedStateMachine):
         page = self.runner.run(read(self.log, user, after, limit=limit, replay=replay))
         assert (keys_of(page), page.reset) == (expected, reset)
         model = self.models[user]
-        assert page.head == (cursors_of(model.history)[-1] if model.has_head else START)
+        chain = cursors_of(model.history)
+        assert all(each.cursor == chain[each.seq] for each in page.notifications)
+        assert page.head == (chain[-1] if model.has_head else START)
 
     def _meddle(self, *command: str | int) -> None:
         with suppress(redis.ResponseError):  # of a key that has another type already

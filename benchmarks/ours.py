@@ -1,0 +1,109 @@
+"""Doorstep itself as a target of the benchmark, run as its users run it: `doorstep serve`."""
+
+import re
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import orjson
+
+from doorstep.benchmarks.dialect import Identity, Notice, upgrade_request
+from doorstep.benchmarks.kafka import Kafka
+from doorstep.benchmarks.ports import free_port
+from doorstep.benchmarks.processes import ServerProcess
+from doorstep.benchmarks.records import teacher_records
+from doorstep.benchmarks.redis_server import RedisServer
+from doorstep.benchmarks.target import OURS, SECRET, Target
+
+TOPIC = "huleedu.notification.teacher.requested.v1"
+
+_GROUP = "doorstep-bench"
+_START_S = 90.0
+_COMPONENTS = (
+    (re.compile(r"ray::Consumer"), "consumer"),
+    (re.compile(r"ray::Holder"), "holder"),
+    (re.compile(r"ray::Gateway"), "gateway"),
+    (re.compile(r"ray::Supervisor"), "supervisor"),
+    (re.compile(r"raylet|gcs_server|ray::|/ray/"), "ray"),
+    (re.compile(r""), "serve"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DoorstepDialect:
+    """The public contract, version 1."""
+
+    port: int
+
+    def request(self, identity: Identity) -> bytes:
+        path = f"/v1/ws?cursor={identity.position}" if identity.position else "/v1/ws"
+        token = f"Authorization: Bearer {identity.token}"
+        return upgrade_request(path, self.port, token, "Sec-WebSocket-Protocol: doorstep.v1")
+
+    def greeting(self, identity: Identity) -> bytes:
+        return b""
+
+    def notice(self, message: bytes) -> Notice:
+        if b'"doorstep.welcome"' in message:
+            return Notice.LIVE
+        return Notice.RESET if b'"doorstep.reset"' in message else Notice.OTHER
+
+    def pong(self) -> bytes:
+        return b""
+
+    def position(self, identity: Identity, message: bytes) -> str:
+        return str(orjson.loads(message)["cursor"])
+
+
+def start_doorstep(
+    kafka: Kafka,
+    redis: RedisServer,
+    directory: Path,
+    settings: Mapping[str, str],
+    command: Sequence[str] = (),
+) -> Target:
+    """Start `doorstep serve` with `settings` (`DOORSTEP_…`) over those of the benchmark; returns when it is
+    ready. `command`: something else with the same contract, started in its place.
+
+    Raises `ServerError` if it does not get ready.
+    """
+    kafka.create_topic(TOPIC)
+    port = free_port()
+    env = {
+        "DOORSTEP_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap,
+        "DOORSTEP_KAFKA__GROUP_ID": _GROUP,
+        "DOORSTEP_REDIS__URL": redis.url,
+        "DOORSTEP_AUTH__HS256_SECRET": SECRET,
+        "DOORSTEP_GATEWAY__PORT": str(port),
+        "DOORSTEP_LOG_LEVEL": "warning",
+        **settings,
+    }
+    doorstep = str(Path(sys.executable).with_name("doorstep"))
+    process = ServerProcess(OURS, command or (doorstep, "serve"), directory=directory, env=env)
+    try:
+        process.wait_until(lambda: _is_ready(port), _START_S)
+    except BaseException:
+        process.stop()
+        raise
+    return Target(
+        name=OURS,
+        version=version("doorstep"),
+        process=process,
+        address=("127.0.0.1", port),
+        dialect=DoorstepDialect(port),
+        make_records=lambda size: teacher_records(TOPIC, size),
+        group=_GROUP,
+        components=_COMPONENTS,
+    )
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
