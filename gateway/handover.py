@@ -203,19 +203,24 @@ class Sender:
             self._loop.remove_writer(self._connection.fileno())
 
     def _read(self) -> None:
-        assert self._connection is not None
+        """Read until nothing is left: uvloop tells only once of a connection that broke."""
+        while self._connection is not None and self._read_some(self._connection):
+            pass
+
+    def _read_some(self, connection: socket.socket) -> bool:
         try:
-            data = self._connection.recv(64 * 1024)
+            data = connection.recv(64 * 1024)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError as exc:
             self._disconnect(exc.strerror or "read failed")
-            return
+            return False
         if not data:
             self._disconnect("the holder closed it or died")
-            return
+            return False
         self._answers += data
         self._take_answers()
+        return True
 
     def _take_answers(self) -> None:
         whole = len(self._answers) - len(self._answers) % _ANSWER.size

@@ -42,6 +42,7 @@ SWEEP_INTERVAL_S = 0.25
 LINGER_S = 2.0
 RETRY_INTERVAL_S = 0.05
 READ_BYTES = 16 * 1024
+READS_PER_TURN = 16
 
 
 class RefusedError(Exception):
@@ -156,25 +157,28 @@ class PublicPort:
             self._loop.add_reader(sock.fileno(), self._read_head, arrival)
 
     def _read_head(self, arrival: _Arrival) -> None:
-        try:
-            data = arrival.sock.recv(READ_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._drop(arrival)
-            return
-        arrival.received += data
+        """Read until nothing is left or the head is whole: uvloop tells only once of a broken connection."""
+        while (data := _received(arrival.sock)) is not None:
+            if not data:
+                self._drop(arrival)
+                return
+            arrival.received += data
+            if self._look_at_head(arrival):
+                return
+
+    def _look_at_head(self, arrival: _Arrival) -> bool:
+        """Whether enough has come in to decide, which is then done."""
         try:
             head = parse_head(arrival.received)
         except HeadError as exc:
             self._depart(arrival)
             self._answer(arrival, _problem_of(exc).response())
-            return
-        if head is not None:
-            self._depart(arrival)
-            self._start_task(arrival, head)
+            return True
+        if head is None:
+            return False
+        self._depart(arrival)
+        self._start_task(arrival, head)
+        return True
 
     def _depart(self, arrival: _Arrival) -> None:
         del self._arrivals[arrival.sock]
@@ -321,14 +325,13 @@ class PublicPort:
         self._loop.add_reader(sock.fileno(), self._drain, arrival)
 
     def _drain(self, arrival: _Arrival) -> None:
-        try:
-            gone = not arrival.sock.recv(READ_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            gone = True
-        if gone:
-            self._leave(arrival)
+        for _ in range(READS_PER_TURN):
+            data = _received(arrival.sock)
+            if data is None:
+                return
+            if not data:
+                self._leave(arrival)
+                return
 
     def _leave(self, arrival: _Arrival) -> None:
         del self._leaving[arrival.sock]
@@ -357,6 +360,16 @@ class _Replay(asyncio.Protocol):
         self._inner.connection_made(transport)
         transport.set_protocol(self._inner)
         self._inner.data_received(self._received)
+
+
+def _received(sock: socket.socket) -> bytes | None:
+    """The next bytes, none at the end of the connection however it came, None while there are none yet."""
+    try:
+        return sock.recv(READ_BYTES)
+    except (BlockingIOError, InterruptedError):
+        return None
+    except OSError:
+        return b""
 
 
 def _late(table: dict[socket.socket, _Arrival], now: float) -> list[_Arrival]:

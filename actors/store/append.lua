@@ -96,7 +96,7 @@ local function add(log, seq, digest, key, payload)
     if type(added) == 'string' then
       return seq + 1, following, digest
     end
-    if attempt == 3 or not (match(added.err, 'smaller') or match(added.err, '^WRONGTYPE')) then
+    if attempt == 3 or not (match(added.err, 'smaller') or match(added.err, 'WRONGTYPE')) then
       error(added.err)
     end
     if attempt == 1 then

@@ -5,7 +5,7 @@ There is no hidden retry of a call that may have been carried out: it raises, an
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib import resources
 from typing import ClassVar
@@ -106,6 +106,15 @@ def is_error(reply: Reply, code: str) -> bool:
     return type(reply) is hiredis.ReplyError and str(reply).startswith(code)
 
 
+def mentions(reply: Reply, codes: Set[str]) -> bool:
+    """The reply is an error with one of these codes, or of a script that got it from one of its commands.
+
+    What such an error looks like differs between versions; the code is a word of it.
+    """
+    words = str(reply).replace("-", " ").split() if type(reply) is hiredis.ReplyError else ()
+    return not codes.isdisjoint(words)
+
+
 _TEMPORARY = {
     "ASK", "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED", "NOAUTH", "NOPERM",
     "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN",
@@ -113,7 +122,6 @@ _TEMPORARY = {
 
 
 def _as_store_error(call: Call, reply: hiredis.ReplyError) -> StoreError:
-    # Redis 6 wraps what a command in a script said into a text of its own, so the code may be anywhere in it.
-    if _TEMPORARY.intersection(str(reply).replace("-", " ").split()):
+    if mentions(reply, _TEMPORARY):
         return StoreUnavailable(f"Redis cannot do this now, to {call.key}: {reply}")
     return StoreError(f"Redis refused a call to {call.key}: {reply}")

@@ -43,8 +43,10 @@ async def check_server(connection: Connection) -> None:
     managed services) is logged as a warning.
     """
     for server in await connection.place([]):
-        (said,) = await server.exchange(pack(("INFO",)), 1)
-        _check(connection, said.decode() if isinstance(said, bytes) else "")
+        info, commands = await server.exchange(pack(("INFO",)) + pack(("COMMAND", "INFO", "SPUBLISH")), 2)
+        _check(connection, info.decode() if isinstance(info, bytes) else "")
+        if connection.sharded and commands == [None]:
+            raise StoreMisconfigured("this cluster has no sharded pub/sub: use Redis 7 or later, or Valkey")
 
 
 def _check(connection: Connection, info: str) -> None:

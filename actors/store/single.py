@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from doorstep.actors.store.calls import Call, Connection, is_error
+from doorstep.actors.store.calls import Call, Connection, mentions
 from doorstep.actors.store.link import Reply
 from doorstep.actors.store.server import Server
 
@@ -25,6 +25,6 @@ class SingleConnection(Connection):
     async def _exchange(self, calls: Sequence[Call], whole: bool) -> list[Reply]:
         packed = b"".join([call.packed(whole) for call in calls])
         replies = await self._server.exchange(packed, len(calls))
-        if any(is_error(reply, "READONLY") for reply in replies):
+        if any(mentions(reply, {"READONLY"}) for reply in replies):
             self._server.drop()  # demoted: ask anew who the master is
         return replies

@@ -182,17 +182,35 @@ async def test_an_upload_that_is_no_form_of_files_is_refused(services: Services,
     nested = aiohttp.MultipartWriter("form-data")
     nested.append(aiohttp.MultipartWriter("mixed"))
     broken = {"Content-Type": "multipart/form-data; boundary=x"}
+    no_files = aiohttp.FormData({"batch_id": batch_id}, default_to_multipart=True)
     answers = [
         await teacher.post("/v1/files/batch", json={"batch_id": batch_id}),
-        await teacher.post(
-            "/v1/files/batch", data=aiohttp.FormData({"batch_id": batch_id}, default_to_multipart=True)
-        ),
+        await teacher.post("/v1/files/batch", data=no_files),
         await teacher.post("/v1/files/batch", data=nested),
         await teacher.post("/v1/files/batch", data=b"no parts", headers=broken),
         await teacher.post("/v1/batches/register", data=b"\xff"),
     ]
-    assert [answer.status for answer in answers] == [400] * len(answers)
+    assert [(answer.status, answer.body["code"]) for answer in answers] == [
+        (400, "not_multipart"),
+        (400, "bad_upload"),
+        (400, "bad_multipart"),
+        (400, "bad_multipart"),
+        (400, "unreadable_body"),
+    ]
     assert (await teacher.upload(batch_id, ("a.txt", b"a"))).status == 202
+
+
+async def test_a_file_name_is_read_as_browsers_write_it(services: Services, names: Names) -> None:
+    teacher = services.as_user(names.user())
+    batch_id = await teacher.register(1)
+    body = (
+        f'--x\r\nContent-Disposition: form-data; name="batch_id"\r\n\r\n{batch_id}\r\n'
+        '--x\r\nContent-Disposition: form-data; name="files"; filename="Åsa %22best%22 50%.txt"\r\n'
+        "Content-Type: text/plain\r\n\r\nAn essay.\r\n--x--\r\n"
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = await teacher.post("/v1/files/batch", headers=headers, data=body.encode())
+    assert [one["filename"] for one in answer.body["files"]] == ['Åsa "best" 50%.txt']
 
 
 async def test_while_kafka_is_away_uploads_are_refused_and_then_go_on(

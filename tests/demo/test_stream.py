@@ -54,6 +54,16 @@ async def test_only_what_is_published_from_now_on_is_handled_in_the_order_of_a_k
             assert await notebook.has(100) == list(range(100))
 
 
+async def test_the_first_record_is_not_missed(settings: KafkaSettings, names: Names) -> None:
+    async with producing(settings) as producer:
+        publisher = Publisher(producer, "test")
+        for attempt in range(20):  # it is a race
+            notebook = Notebook()
+            async with following(settings, [names.topic()], notebook.handle):
+                await publisher.publish(names.topic(), "key", {"number": attempt}, TRACE)
+                assert await notebook.has(1) == [attempt]
+
+
 async def test_what_is_no_envelope_is_skipped(settings: KafkaSettings, names: Names) -> None:
     notebook = Notebook()
     async with producing(settings) as producer, following(settings, [names.topic()], notebook.handle):

@@ -221,6 +221,22 @@ async def test_who_waits_learns_that_the_sender_was_closed(private_directory: Pa
             await waiting
 
 
+async def test_who_waits_learns_that_the_receiver_died_right_after_another_answer(
+    private_directory: Path,
+) -> None:
+    """The answer and the end come in one event, and uvloop tells of such an end only once."""
+    with deaf_listener(private_directory) as listener, tcp_pair() as (server, _):
+        sender = Sender(private_directory / "holder")
+        waiting = [asyncio.create_task(sender.hand_over(server, parcel())) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        connection, _ = listener.accept()
+        connection.send(struct.pack("!IB", 1, 0))
+        connection.close()
+        await asyncio.wait_for(waiting[0], 5)
+        with pytest.raises(HandoverError, match="is gone"):
+            await asyncio.wait_for(waiting[1], 5)
+
+
 async def test_no_more_wait_than_can_be_helped(
     private_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

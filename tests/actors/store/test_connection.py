@@ -18,6 +18,7 @@ from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import append, keys_of, read, redis_settings
 from tests.conftest import ValkeyFactory
 from tests.support.certificates import Certificates, make_certificates
+from tests.support.ports import free_port
 from tests.support.valkey import BinaryValkey, TlsValkey
 
 
@@ -145,9 +146,26 @@ async def test_a_server_that_does_not_tell_is_warned_about(valkey_factory: Valke
 
 
 async def test_a_cluster_is_refused_where_none_is_set(valkey_factory: ValkeyFactory) -> None:
-    async with open_to(redis_settings(valkey_factory(cluster_enabled="yes").url)) as connection:
+    server = valkey_factory(cluster_enabled="yes", cluster_port=str(free_port()))
+    async with open_to(redis_settings(server.url)) as connection:
         with pytest.raises(StoreMisconfigured, match="DOORSTEP_REDIS__CLUSTER=true"):
             await check_server(connection)
+
+
+async def test_a_cluster_without_sharded_channels_is_refused(tmp_path: Path) -> None:
+    """As Redis 6 is: here the command is taken away."""
+    more = tmp_path / "more.conf"
+    more.write_text('rename-command SPUBLISH ""')
+    bus = str(free_port())
+    server = BinaryValkey(tmp_path, {"cluster-enabled": "yes", "cluster-port": bus, "include": str(more)})
+    server.start()
+    try:
+        server.client().cluster("ADDSLOTSRANGE", 0, 16383)
+        async with open_to(redis_settings(server.url, cluster=True)) as connection:
+            with pytest.raises(StoreMisconfigured, match="no sharded pub/sub"):
+                await check_server(connection)
+    finally:
+        server.stop()
 
 
 async def test_no_server_to_check() -> None:
