@@ -3,13 +3,18 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
+import structlog
+
 from doorstep.actors.breaker import Breaker
-from doorstep.actors.store.errors import StoreUnavailable
+from doorstep.actors.store.errors import StoreError
 from doorstep.actors.store.log import Log, Page, Want
 
 _BATCH = 200
+
+logger = structlog.get_logger(__name__)
 
 
 class Reader(Protocol):
@@ -59,16 +64,9 @@ class CatchUp:
 
     async def _read(self, batch: Sequence[tuple[Reader, Want]]) -> None:
         wants = [want for _, want in batch]
-        pages = await self._insist(wants)
-        for (reader, _), page in zip(batch, pages, strict=True):
-            reader.take(page)
-
-    async def _insist(self, wants: Sequence[Want]) -> Sequence[Page]:
-        while True:
+        pages = await self._redis.persist("read logs", partial(self._log.read, wants), StoreError)
+        for (reader, want), page in zip(batch, pages, strict=True):
             try:
-                pages = await self._log.read(wants)
-            except StoreUnavailable as error:
-                await asyncio.sleep(self._redis.failure(error))
-            else:
-                self._redis.success()
-                return pages
+                reader.take(page)
+            except Exception:  # a fault in one reader is not to cost the others their pages
+                logger.exception("could not take a page of the log", user_id=want.user_id)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from prometheus_client import Metric
@@ -17,7 +18,7 @@ from doorstep.actors.logs import configure_logs
 from doorstep.actors.metrics import HolderMetrics
 from doorstep.actors.routing import SLOTS, owner_of, slot_of
 from doorstep.actors.store.connection import connect
-from doorstep.actors.store.errors import StoreUnavailable
+from doorstep.actors.store.errors import StoreError, StoreUnavailable
 from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.log import Log, Logged
 from doorstep.actors.subscribers import Outgoing, PollSubscriber, SocketSubscriber, Subscriber
@@ -28,6 +29,7 @@ from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.handover import Parcel, Receiver
 from doorstep.gateway.head import HeadError
+from doorstep.gateway.origin import cors_headers
 from doorstep.gateway.poll import PollConnection
 from doorstep.gateway.problem import Problem
 from doorstep.gateway.websocket import SocketLimits
@@ -188,12 +190,12 @@ class Holder:
         try:
             subscriber = self._subscriber_for(parcel)
         except HeadError as error:
-            self._spawn(self._refuse(sock, Problem(error.status, error.code, str(error))))
+            self._spawn(self._refuse(sock, parcel, Problem(error.status, error.code, str(error))))
             return
         if self._state != "serving":
-            self._spawn(self._refuse(sock, _STOPPING))
+            self._spawn(self._refuse(sock, parcel, _STOPPING))
         elif len(self._users.of(parcel.user_id)) >= self.settings.gateway.max_sockets_per_user:
-            self._spawn(self._refuse(sock, _TOO_MANY))
+            self._spawn(self._refuse(sock, parcel, _TOO_MANY))
         else:
             self._join(subscriber)
             self._spawn(self._open(sock, subscriber, parcel.head))
@@ -213,14 +215,14 @@ class Holder:
         else:
             subscriber.begin(head)
 
-    async def _refuse(self, sock: socket.socket, problem: Problem) -> None:
+    async def _refuse(self, sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
         answering = PollConnection(lambda: None)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: answering, sock)
         except OSError:
             sock.close()
         else:
-            answering.respond(problem.response())
+            answering.respond(problem.response(cors_headers(parcel.origin)))
             self.counters.refusals.labels(problem.code).inc()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -247,12 +249,12 @@ class Holder:
 
     def _on_subscribed(self) -> None:
         """The feed was silent for a while: whoever is behind catches up, connected or connecting."""
-        self._redis.success()
+        self._redis.success("feed")
         self._spawn(self._compare_heads(list(self._users)))
 
     def _on_lost(self) -> None:
         self.counters.feed_losses.inc()
-        self._redis.failure(StoreUnavailable("the feed was lost"))
+        self._redis.failure(StoreUnavailable("the feed was lost"), "feed")
         logger.warning("the feed was lost; subscribing again")
 
     async def _compare_heads(self, user_ids: Sequence[str]) -> None:
@@ -283,23 +285,13 @@ class Holder:
 
     async def _behind(self, user_ids: Sequence[str]) -> list[tuple[Subscriber, Cursor | None, Cursor | None]]:
         """The live subscribers that stand elsewhere than at the head: with their cursor, and the head."""
-        heads = await self._heads(user_ids)
+        heads = await self._redis.persist("compare heads", partial(self._log.heads, user_ids), StoreError)
         return [
             (subscriber, subscriber.inbox.cursor, head)
             for user_id, head in zip(user_ids, heads, strict=True)
             for subscriber in self._users.of(user_id)
             if subscriber.inbox.is_elsewhere(head)
         ]
-
-    async def _heads(self, user_ids: Sequence[str]) -> Sequence[Cursor | None]:
-        while True:
-            try:
-                heads = await self._log.heads(user_ids)
-            except StoreUnavailable as error:
-                await asyncio.sleep(self._redis.failure(error))
-            else:
-                self._redis.success()
-                return heads
 
 
 def _chunks(everything: Sequence[str], size: int) -> Iterator[Sequence[str]]:

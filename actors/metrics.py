@@ -80,9 +80,10 @@ class ConsumerMetrics:
             "Offsets read and not committed.",
             registry=self._registry,
         )
-        self.rebuilds = Counter(
-            "doorstep_consumer_rebuilds",
-            "Times that records were read again because Redis had lost what it acknowledged.",
+        self.restarts = Counter(
+            "doorstep_consumer_restarts",
+            "Times it went back to its marks, because Redis had lost writes or the process was frozen.",
+            ["cause"],
             registry=self._registry,
         )
 

@@ -67,11 +67,8 @@ class Session:
             self._replace_term(None)
 
     async def trust(self) -> None:
-        """See `Term.trust`; also, that this process was not frozen so long that others do its work now."""
-        if self._loop.time() - self._beat_at > self._tools.settings.kafka.session_timeout_ms / 1000:
-            logger.warning("frozen for longer than the session timeout: beginning again at the commits")
-            self._beat_at = self._loop.time()
-            self._begin(self._member.assigned)
+        """See `Term.trust`; raises `StoreUnavailable` too where `_awake` says no."""
+        if not self._awake():
             raise StoreUnavailable("this process was frozen; others may have done its work")
         if self.term is not None:
             await self.term.trust()
@@ -101,7 +98,7 @@ class Session:
     def _lost(self, term: Term) -> None:
         """Redis has lost what it acknowledged in this term: begin again at its marks."""
         if term is self.term:
-            self._metrics.rebuilds.inc()
+            self._metrics.restarts.labels("lost_writes").inc()
             self._begin(term.assigned)
 
     async def _revoked(self) -> None:
@@ -162,8 +159,21 @@ class Session:
 
     async def _beat(self) -> None:
         while True:
-            self._beat_at = self._loop.time()
+            self._awake()
             await asyncio.sleep(_BEAT_S)
+
+    def _awake(self) -> bool:
+        """Whether this process was not frozen for so long that others may have done its work.
+
+        If it was, it has now lost its place, and begins again at what is committed.
+        """
+        since, self._beat_at = self._beat_at, self._loop.time()
+        if self._beat_at - since <= self._tools.settings.kafka.session_timeout_ms / 1000:
+            return True
+        logger.warning("frozen for longer than the session timeout", seconds=self._beat_at - since)
+        self._metrics.restarts.labels("frozen").inc()
+        self._begin(self._member.assigned)
+        return False
 
     async def _watch_redis(self) -> None:
         while True:

@@ -49,7 +49,4 @@ async def _samples(_: web.Request) -> web.Response:
 
 
 async def _page(request: web.Request) -> web.FileResponse:
-    file = _PAGE / request.match_info.get("file", "index.html")
-    if not file.is_file():
-        raise web.HTTPNotFound
-    return web.FileResponse(file, headers=_HEADERS)
+    return web.FileResponse(_PAGE / request.match_info.get("file", "index.html"), headers=_HEADERS)

@@ -103,7 +103,7 @@ class Contexts:
 
     async def parked(self, batch_id: str, limit: int) -> Sequence[Parked]:
         """The batch's first `limit` parked events, in the order they came."""
-        return await self._read(batch_id, "first", limit)
+        return await self._read({batch_id: ["first", limit]})
 
     async def unpark(self, batch_id: str, sources: Sequence[str]) -> int:
         """Remove exactly these, after they were appended or dead-lettered; returns how many are left.
@@ -188,11 +188,16 @@ class Contexts:
         batches: dict[str, list[str]] = {}
         for batch, source in spots:
             batches.setdefault(batch, []).append(source)
-        return [found for batch in batches for found in await self._read(batch, "these", *batches[batch])]
+        return await self._read({batch: ["these", *sources] for batch, sources in batches.items()})
 
-    async def _read(self, batch_id: str, *which: Argument) -> Sequence[Parked]:
-        records = await self._connection.run_one(_PARKED.call(_parked_keys(batch_id), which))
-        return [Parked(batch_id, _unpack(record)) for record in records]
+    async def _read(self, batches: Mapping[str, Sequence[Argument]]) -> Sequence[Parked]:
+        calls = [_PARKED.call(_parked_keys(batch), which) for batch, which in batches.items()]
+        replies = await self._connection.run(calls)
+        return [
+            Parked(batch, _unpack(record))
+            for batch, records in zip(batches, replies, strict=True)
+            for record in records
+        ]
 
     def _park_call(self, batch: str, records: Sequence[Raw]) -> Call:
         arguments: list[Argument] = [self._context.max_parked_per_batch]

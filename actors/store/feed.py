@@ -218,6 +218,7 @@ class Feed:
 
     async def _settle(self, wanted: frozenset[int]) -> None:
         """Subscribe to exactly the wanted slots, each on the master that hosts it. Raises `StoreError`."""
+        self._subscribed &= wanted  # who wants one of the others from now on has to wait again
         channels = {feed_channel(slot): slot for slot in wanted}
         placed = await self._connection.place(list(channels))
         self._close_all(but=placed.keys())

@@ -76,19 +76,10 @@ class Page(NamedTuple):
     reset: str | None
 
 
-def log_key(slot: int, user_id: str) -> str:
-    """The key of a user's log; `head_key` and `ids_key` share its hash slot."""
-    return f"ds:{{s{slot}}}:{user_id}:log"
-
-
-def head_key(slot: int, user_id: str) -> str:
-    """The key of a user's head."""
-    return f"ds:{{s{slot}}}:{user_id}:head"
-
-
-def ids_key(slot: int, user_id: str) -> str:
-    """The key of a user's known dedupe keys."""
-    return f"ds:{{s{slot}}}:{user_id}:ids"
+def keys_of(slot: int, user_id: str) -> tuple[str, str, str]:
+    """The keys of a user's log, head and known dedupe keys; all of a slot are of one hash slot."""
+    stem = f"ds:{{s{slot}}}:{user_id}:"
+    return stem + "log", stem + "head", stem + "ids"
 
 
 def feed_channel(slot: int) -> str:
@@ -150,7 +141,7 @@ class Log:
 
     async def heads(self, user_ids: Iterable[str]) -> Sequence[Cursor | None]:
         """The head of each user's log; None where there is none. Raises `StoreUnavailable`."""
-        keys = [head_key(slot_of(user_id), user_id) for user_id in user_ids]
+        keys = [keys_of(slot_of(user_id), user_id)[1] for user_id in user_ids]
         replies = await self._connection.run([command("HMGET", key, "s", "d") for key in keys])
         return [Cursor(int(seq), digest.decode()) if seq and digest else None for seq, digest in replies]
 
@@ -173,8 +164,7 @@ class Log:
         for slot, entries, users in group:
             arguments += (feed_channel(slot), len(users))
             for user_id, places in users.items():
-                stem = f"ds:{{s{slot}}}:{user_id}:"
-                keys += (stem + "log", stem + "head", stem + "ids")
+                keys += keys_of(slot, user_id)
                 arguments += (user_id, len(places))
                 arguments += [entries[place].dedupe_key for place in places]
                 arguments += [entries[place].payload for place in places]
@@ -222,12 +212,12 @@ def _sort_out(group: Sequence[_Share], reply: Sequence[int], results: dict[int, 
 
 
 def _read_call(want: Want) -> Call:
-    slot = slot_of(want.user_id)
+    log, head, _ = keys_of(slot_of(want.user_id), want.user_id)
     if want.after is None:
         mode: tuple[Argument, ...] = ("last", want.replay, min(want.limit, want.replay))
     else:
         mode = ("after", want.after.seq, want.limit)
-    return _READ.call([log_key(slot, want.user_id), head_key(slot, want.user_id)], [*mode, _PAGE_BYTES])
+    return _READ.call([log, head], [*mode, _PAGE_BYTES])
 
 
 def _page(want: Want, reply: Reply) -> Page:

@@ -51,7 +51,7 @@ async def _all_done(world: World, consumer: Consumer, count: int) -> bool:
 
 async def test_what_was_committed_is_not_read_again(world: World) -> None:
     user = world.names.user()
-    async with world.consumer():
+    async with world.consumer(kafka={"commit_interval_ms": 600_000}):  # so it is the stop that commits
         world.publisher.send_all(world.notification(user, f"old-{number}") for number in range(50))
         await world.logged(user, 50)
     async with world.consumer() as consumer:

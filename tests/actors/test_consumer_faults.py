@@ -3,8 +3,11 @@
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+import redis
 
 from doorstep.actors.consumer import Consumer, ConsumerStatus
 from tests.actors.consumer_process import write_settings
@@ -96,6 +99,38 @@ async def test_a_killed_consumer_is_replaced_by_another(world: World, tmp_path: 
         await stream.check()
 
 
+async def test_a_rebalance_hands_over_what_is_done(world: World) -> None:
+    user = world.names.user()
+    never = {"commit_interval_ms": 600_000}
+    async with world.consumer("consumer-0", kafka=never) as first:
+        world.publisher.send_all(world.notification(user, f"note-{number}") for number in range(100))
+        await world.logged(user, 100)
+        async with world.consumer("consumer-1", kafka=never) as second:
+            await _status(
+                world, second, lambda status: len(status.partitions) == world.partitions // 2, "shared"
+            )
+            world.publisher.send_all(world.notification(f"{user}-{number}") for number in range(100))
+            await world.until(lambda: _appended(world, [first, second], 200), "all are done with")
+            assert await world.counted(first, "repeated") == 0
+            assert await world.counted(second, "repeated") == 0
+
+
+async def _appended(world: World, consumers: list[Consumer], count: int) -> bool:
+    return sum([await world.counted(consumer, "appended") for consumer in consumers]) == count
+
+
+async def test_a_process_that_was_frozen_begins_again_at_its_commits(world: World) -> None:
+    user = world.names.user()
+    async with world.consumer(kafka={"session_timeout_ms": 1000}) as consumer:
+        world.publisher.send_all(world.notification(user, f"note-{number}") for number in range(10))
+        await world.logged(user, 10)
+        time.sleep(1.2)  # the consumer is on the same event loop
+        world.publisher.send_all(world.notification(user, f"note-{number}") for number in range(10, 20))
+        logged = await world.logged(user, 20)
+        assert [each["event"] for each in logged] == [f"note-{number}" for number in range(20)]
+        assert await _restarts(consumer, "frozen") == 1
+
+
 async def test_a_consumer_that_was_frozen_writes_nothing_stale(world: World, tmp_path: Path) -> None:
     process = _process(world, tmp_path)
     process.start()
@@ -168,19 +203,35 @@ async def test_redis_may_lose_everything(world: World) -> None:
         await stream.check()
         world.publisher.send_all([world.slot(batch, "essay-2")])
         assert essays(await world.logged(user, 2)) == ["essay-1", "essay-2"]
-        assert await _rebuilds(consumer) == 1
+        assert await _restarts(consumer, "lost_writes") == 1
+
+
+async def test_contexts_come_back_before_the_events(world: World) -> None:
+    user = world.names.user()
+    batches = [world.names.batch(number) for number in range(40)]
+    async with world.consumer(kafka={"max_poll_records": 5}) as consumer:
+        world.publisher.send_all(world.registration(batch, user) for batch in batches)
+        world.publisher.send_all(world.slot(batch, f"{batch}-essay") for batch in batches)
+        await world.logged(user, 40)
+        parked = await world.counted(consumer, "parked")
+        await _flush(world)
+        await world.logged(user, 40)
+        assert await world.counted(consumer, "parked") == parked
 
 
 async def _flush(world: World) -> None:
-    import redis
-
     with redis.Redis.from_url(world.valkey.url) as client:
         await asyncio.to_thread(client.flushall)
 
 
-async def _rebuilds(consumer: Consumer) -> int:
-    (family,) = [each for each in await consumer.metrics() if each.name == "doorstep_consumer_rebuilds"]
-    return int(family.samples[0].value)
+async def _restarts(consumer: Consumer, cause: str) -> int:
+    (family,) = [each for each in await consumer.metrics() if each.name == "doorstep_consumer_restarts"]
+    (value,) = [
+        sample.value
+        for sample in family.samples
+        if sample.name.endswith("_total") and sample.labels == {"cause": cause}
+    ] or [0]
+    return int(value)
 
 
 async def test_redis_may_lose_what_it_had_acknowledged_last(
@@ -201,8 +252,6 @@ async def test_redis_may_lose_what_it_had_acknowledged_last(
 
 
 async def _save(valkey: ValkeyServer) -> None:
-    import redis
-
     with redis.Redis.from_url(valkey.url) as client:
         await asyncio.to_thread(client.save)
 

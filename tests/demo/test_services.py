@@ -168,12 +168,18 @@ async def test_nobody_sees_or_changes_anothers_batch(services: Services, names: 
     assert len((await owner.get(f"/v1/batches/user/{owner.user_id}")).body["batches"]) == 1
 
 
-@pytest.mark.parametrize("token", [None, "none", "ey.ey.ey"])
-async def test_without_a_valid_token_nothing_is_served(services: Services, token: str | None) -> None:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+@pytest.mark.parametrize(
+    ("authorization", "code"),
+    [("", "token_missing"), ("Basic YTpi", "token_missing"), ("Bearer ey.ey.ey", "token_invalid")],
+)
+async def test_without_a_valid_token_nothing_is_served(
+    services: Services, authorization: str, code: str
+) -> None:
+    headers = {"Authorization": authorization}
     async with services.http.get(f"{services.url}/v1/batches/user/x", headers=headers) as answer:
         assert answer.status == 401
         assert answer.content_type == "application/problem+json"
+        assert (await answer.json())["code"] == code
 
 
 async def test_an_upload_that_is_no_form_of_files_is_refused(services: Services, names: Names) -> None:

@@ -23,9 +23,9 @@ async def test_everything_that_the_page_names_is_there(services: Services) -> No
         assert (await fetch(services, f"/{file}"))[0] == 200
 
 
-@pytest.mark.parametrize("path", ["/nothing.js", "/..%2fcli.py", "/%2e%2e/cli.py", "/page", "//"])
+@pytest.mark.parametrize("path", ["/nothing.js", "/..%2fcli.py", "/%2e%2e/cli.py", "/page", "//", "/%2e%2e"])
 async def test_nothing_else_is_served(services: Services, path: str) -> None:
-    assert (await fetch(services, path))[0] == 404
+    assert (await fetch(services, path))[0] in (403, 404)
 
 
 async def test_the_samples_are_thirty_different_essays(services: Services) -> None:

@@ -249,6 +249,13 @@ async def test_a_key_is_good_for_its_own_algorithm_only(provider: IdentityProvid
     assert (await refusal(with_keys(provider), text)).code == "token_invalid"
 
 
+@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
+async def test_a_key_that_is_too_short_is_not_trusted() -> None:
+    short = SigningKey("short", rsa_bits=1024)
+    with IdentityProvider(short.jwk()) as provider:
+        assert (await refusal(with_keys(provider), short.sign())).code == "token_invalid"
+
+
 @pytest.mark.parametrize("parameter", ["jku", "x5u"])
 async def test_keys_that_a_token_points_to_are_not_fetched(
     provider: IdentityProvider, parameter: str

@@ -7,6 +7,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from doorstep.gateway import websocket
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.head import HeadError
 from doorstep.gateway.websocket import SocketLimits, WebSocket, text_frame
@@ -442,6 +443,23 @@ async def test_idle_sockets_keep_no_parser() -> None:
             await client.recv()
         assert len(limits._parsers) == 1
         assert all(owner.socket._parser is None for owner in server.owners)
+        for client in clients:
+            await client.close()
+
+
+async def test_no_more_parsers_are_kept_than_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "MAX_IDLE_PARSERS", 2)
+    limits = SocketLimits()
+    async with serving(limits, echo=True) as server:
+        clients = [await connect(f"ws://127.0.0.1:{server.port}/v1/ws") for _ in range(5)]
+        halves = [frame(TEXT, b"half")[:3] for _ in clients]
+        for client, half in zip(clients, halves, strict=True):
+            client.transport.write(half)
+        await asyncio.sleep(0.05)
+        for client in clients:
+            client.transport.write(frame(TEXT, b"half")[3:])
+            assert await client.recv() == "half"
+        assert len(limits._parsers) == 2
         for client in clients:
             await client.close()
 

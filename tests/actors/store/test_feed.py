@@ -87,6 +87,7 @@ async def test_slots_come_and_go(owner: Owner, log: Log) -> None:
     await owner.until(pushes=2)
     assert owner.seen() == [(USER, 1), (USER, 3)]
     assert owner.feed.live
+    assert "lost" not in owner.events
 
 
 @pytest.mark.parametrize("kinds", [["pubsub"], ["normal", "pubsub"]])
