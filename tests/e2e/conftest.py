@@ -1,7 +1,7 @@
 """Whole systems for the tests of this folder."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 
@@ -12,6 +12,7 @@ from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service
 
 ServiceFactory = Callable[..., Service]
+Launch = Callable[..., AbstractContextManager[Service]]
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +34,28 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture(scope="module")
-def serve(
-    broker: KafkaServer, store: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServiceFactory]:
-    """Starts `doorstep serve`, with settings by their names: `serve(DOORSTEP_HOLDERS="3")`."""
-    with ExitStack() as services:
+def launch(broker: KafkaServer, store: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    """Runs `doorstep serve` for as long as a block, with settings by their names:
+    `with launch(DOORSTEP_HOLDERS="3") as service`."""
 
-        def start(kafka: KafkaServer = broker, **env: str) -> Service:
-            directory = tmp_path_factory.mktemp("doorstep")
-            service = Service(directory, kafka.bootstrap, store.url, Names().group(), env)
-            services.callback(service.stop)
+    @contextmanager
+    def launched(**env: str) -> Iterator[Service]:
+        directory = tmp_path_factory.mktemp("doorstep")
+        service = Service(directory, broker.bootstrap, store.url, Names().group(), env)
+        try:
             service.start()
-            return service
+            yield service
+        finally:
+            service.stop()
 
-        yield start
+    return launched
+
+
+@pytest.fixture
+def serve(launch: Launch) -> Iterator[ServiceFactory]:
+    """The same for as long as a test: `serve(DOORSTEP_HOLDERS="3")`."""
+    with ExitStack() as services:
+        yield lambda **env: services.enter_context(launch(**env))
 
 
 @pytest.fixture

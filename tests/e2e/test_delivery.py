@@ -3,10 +3,11 @@
 import asyncio
 import json
 import urllib.request
+from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import ServiceFactory
+from tests.e2e.conftest import Launch
 from tests.support.browser import Browser
 from tests.support.names import Names
 from tests.support.publisher import Publisher
@@ -21,9 +22,10 @@ from tests.support.service import Service, token_for
 
 
 @pytest.fixture(scope="module")
-def service(serve: ServiceFactory) -> Service:
+def service(launch: Launch) -> Iterator[Service]:
     """One for all tests here, with two holders and short logs."""
-    return serve(DOORSTEP_HOLDERS="2", DOORSTEP_HISTORY__MAX_COUNT="250")
+    with launch(DOORSTEP_HOLDERS="2", DOORSTEP_HISTORY__MAX_COUNT="250") as service:
+        yield service
 
 
 async def test_an_event_reaches_all_devices_of_its_user_and_nobody_else(

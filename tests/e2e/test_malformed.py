@@ -6,11 +6,12 @@ import http.client
 import json
 import os
 import socket
+from collections.abc import Iterator
 
 import jwt
 import pytest
 
-from tests.e2e.conftest import ServiceFactory
+from tests.e2e.conftest import Launch
 from tests.support.browser import Browser
 from tests.support.dead_letters import read_dead_letters
 from tests.support.names import Names
@@ -36,9 +37,12 @@ DEAD_LETTERS = "malformed.dead-letters"
 
 
 @pytest.fixture(scope="module")
-def service(serve: ServiceFactory) -> Service:
+def service(launch: Launch) -> Iterator[Service]:
     """One for all tests here."""
-    return serve(DOORSTEP_KAFKA__DEAD_LETTER_TOPIC=DEAD_LETTERS, DOORSTEP_AUTH__AUDIENCE="doorstep")
+    with launch(
+        DOORSTEP_KAFKA__DEAD_LETTER_TOPIC=DEAD_LETTERS, DOORSTEP_AUTH__AUDIENCE="doorstep"
+    ) as service:
+        yield service
 
 
 async def test_poison_never_stops_a_partition(

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import ServiceFactory
+from tests.e2e.conftest import Launch
 from tests.support.browser import Browser
 from tests.support.names import Names
 from tests.support.plugin import FigureRecorder
@@ -20,9 +21,10 @@ IDLE = 4000
 
 
 @pytest.fixture(scope="module")
-def service(serve: ServiceFactory) -> Service:
+def service(launch: Launch) -> Iterator[Service]:
     """One for both tests."""
-    return serve()
+    with launch() as service:
+        yield service
 
 
 async def test_latency_at_500_events_a_second(
