@@ -106,8 +106,8 @@ class Swarm:
         self._bytes += len(data)
         self._last_ns = now
         answer = client.received(data, now)
-        if answer:
-            self._sockets[fd].send(answer)
+        if answer and not self._send(fd, client, answer):
+            return
         if client in self._started and client.state is not State.OPENING:
             self._on_settled(fd, client, now)
 
@@ -136,8 +136,17 @@ class Swarm:
         if failed:
             self._on_lost(fd, client, errno.errorcode.get(failed, str(failed)))
             return
-        self._sockets[fd].send(client.open())
-        self._epoll.modify(fd, select.EPOLLIN)
+        if self._send(fd, client, client.open()):
+            self._epoll.modify(fd, select.EPOLLIN)
+
+    def _send(self, fd: int, client: Client, data: bytes) -> bool:
+        """Send a little, which always fits the socket's buffer; False if the connection is gone."""
+        try:
+            self._sockets[fd].send(data)
+        except OSError as error:
+            self._on_lost(fd, client, errno.errorcode.get(error.errno or 0, str(error)))
+            return False
+        return True
 
     def _on_settled(self, fd: int, client: Client, now_ns: int) -> None:
         """Its request was answered."""

@@ -25,6 +25,7 @@ class Worker:
             [sys.executable, "-m", f"doorstep.benchmarks.{module}", str(theirs.fileno()), *arguments],
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(),),
+            start_new_session=True,  # Ctrl-C is for the conductor to deal with
         )
         theirs.close()
 

@@ -221,21 +221,24 @@ class Desk {
   #fetchAfter(delay) {
     this.refresh.timer = setTimeout(async () => {
       this.refresh.timer = 0;
-      await this.fetch().catch((error) => say(`The list could not be fetched: ${error.message}`));
-      this.#again();
+      const failure = await this.fetch().catch((error) => error);
+      if (desk !== this) return;
+      if (failure) say(`The list could not be fetched: ${failure.message}`);
+      this.#again(Boolean(failure));
     }, delay);
   }
 
   /** Until every file that was told of is known; what the read model never tells is of an earlier demo. */
-  #again() {
+  #again(failed) {
     const unknown = [...this.early.values()].filter(({ message }) => !this.sending.has(message.data.batch_id));
     const delay = CATCH_UP_MS[++this.refresh.tries];
-    if (unknown.length && delay) this.#fetchAfter(delay);
+    if ((failed || unknown.length) && delay) this.#fetchAfter(delay);
     else for (const { message } of unknown) this.early.delete(message.data.file_upload_id);
   }
 
   async fetch() {
     const { batches } = await call(`v1/batches/user/${this.teacher.user_id}`, { token: this.token });
+    if (desk !== this) return;
     for (const view of batches.toReversed()) if (!this.sending.has(view.batch_id)) this.merge(view);
     this.fetched = true;
     $("essays").ariaBusy = "false";

@@ -1,5 +1,6 @@
 """The command `doorstep demo` as a process of its own, and what is left of it when it has ended."""
 
+import contextlib
 import re
 import shutil
 import signal
@@ -68,16 +69,20 @@ class DemoCommand:
         return [one for one in psutil.process_iter() if name in _name(one) and self._is_ours(one)]
 
     def survivors(self, patience_s: float = 1.0) -> list[str]:
-        """What still lives shortly after it has ended, and what temporary files it has left (not Ray's logs).
-
-        Removes these files.
-        """
+        """What still lives shortly after it has ended, and the temporary files it left (not Ray's logs)."""
         deadline = time.monotonic() + patience_s
         while self.members() and time.monotonic() < deadline:
             time.sleep(0.05)
         files = [one.name for one in self.temporary.iterdir() if one.name != "ray"]
-        shutil.rmtree(self.temporary, ignore_errors=True)
         return [_name(one) for one in self.members()] + files
+
+    def close(self) -> None:
+        """End whatever is left of it."""
+        self.process.kill()
+        for one in self.members():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:

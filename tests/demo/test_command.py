@@ -2,6 +2,8 @@
 
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,20 @@ from tests.conftest import KafkaFactory, ValkeyFactory
 from tests.demo.command import START_S, STOP_S, DemoCommand
 
 pytestmark = pytest.mark.timeout(2 * START_S)
+
+
+Command = Callable[..., DemoCommand]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Command]:
+    """Makes the command with these arguments and variables; nothing of it outlives the test."""
+    with ExitStack() as stack:
+
+        def make(*arguments: str, **environment: str) -> DemoCommand:
+            return stack.enter_context(closing(DemoCommand(tmp_path, *arguments, **environment)))
+
+        yield make
 
 
 def assert_check_passes(demo: DemoCommand) -> None:
@@ -23,22 +39,22 @@ def assert_check_passes(demo: DemoCommand) -> None:
     assert demo.survivors() == []
 
 
-def test_the_check_passes_on_the_embedded_servers(tmp_path: Path) -> None:
-    assert_check_passes(DemoCommand(tmp_path, "--check"))
+def test_the_check_passes_on_the_embedded_servers(command: Command) -> None:
+    assert_check_passes(command("--check"))
 
 
 def test_the_check_passes_on_a_real_kafka_and_valkey(
-    tmp_path: Path, kafka_factory: KafkaFactory, valkey_factory: ValkeyFactory
+    command: Command, kafka_factory: KafkaFactory, valkey_factory: ValkeyFactory
 ) -> None:
     servers = {
         "DOORSTEP_KAFKA__BOOTSTRAP_SERVERS": kafka_factory().bootstrap,
         "DOORSTEP_REDIS__URL": valkey_factory().url,
     }
-    assert_check_passes(DemoCommand(tmp_path, "--check", **servers))
+    assert_check_passes(command("--check", **servers))
 
 
-def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
-    demo = DemoCommand(tmp_path)
+def test_ctrl_c_ends_all_of_it(command: Command) -> None:
+    demo = command()
     demo.start()
     assert len(demo.members()) > 5
     status, took_s = demo.end(signal.SIGINT)
@@ -47,9 +63,9 @@ def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after_s", [0.0, 5.0])
-def test_sigterm_while_it_starts_ends_all_of_it(tmp_path: Path, after_s: float) -> None:
+def test_sigterm_while_it_starts_ends_all_of_it(command: Command, after_s: float) -> None:
     """However long that takes: the start of Ray itself cannot be interrupted."""
-    demo = DemoCommand(tmp_path)
+    demo = command()
     demo.process.start()
     demo.process.wait_until(lambda: "starting" in demo.process.output(), what="the demo", timeout_s=START_S)
     time.sleep(after_s)
@@ -57,8 +73,8 @@ def test_sigterm_while_it_starts_ends_all_of_it(tmp_path: Path, after_s: float) 
     assert (status, demo.survivors()) == (0, [])
 
 
-def test_a_setup_that_cannot_work_is_told_in_a_line(tmp_path: Path) -> None:
-    demo = DemoCommand(tmp_path, DOORSTEP_ROUTES=str(tmp_path / "log"), DOORSTEP_AUTH__HS256_SECRET="short")
+def test_a_setup_that_cannot_work_is_told_in_a_line(command: Command) -> None:
+    demo = command(DOORSTEP_AUTH__HS256_SECRET="short")
     demo.process.start()
     assert demo.process.wait(60) == 2
     assert "DOORSTEP_AUTH__HS256_SECRET has 5 bytes" in demo.process.output()

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,12 @@ def valkey_of_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BinaryV
 @pytest.fixture(scope="module")
 def demo(valkey_of_demo: BinaryValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoCommand]:
     """One running demo for all tests of the page; each has a teacher of its own."""
-    command = DemoCommand(tmp_path_factory.mktemp("demo"), DOORSTEP_REDIS__URL=valkey_of_demo.url)
-    command.start()
-    yield command
-    command.end(signal.SIGTERM)
-    assert command.survivors() == []
+    directory = tmp_path_factory.mktemp("demo")
+    with closing(DemoCommand(directory, DOORSTEP_REDIS__URL=valkey_of_demo.url)) as command:
+        command.start()
+        yield command
+        command.end(signal.SIGTERM)
+        assert command.survivors() == []
 
 
 @pytest.fixture

@@ -198,6 +198,7 @@ async def _move(nodes: Sequence[BinaryValkey], slot: int) -> None:
     while keys := source("CLUSTER", "GETKEYSINSLOT", slot, 1):
         source("MIGRATE", "127.0.0.1", port, keys[0], 0, 5000)
         await asyncio.sleep(0.1)
+    await asyncio.sleep(0.2)  # the source has nothing left and points to the target (ASK)
     for node in (target, source, *eyes):
         node("CLUSTER", "SETSLOT", slot, "NODE", target_id)
     for node in eyes:
