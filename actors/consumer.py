@@ -32,7 +32,7 @@ _AFTER_A_FAULT_S = 2.0
 
 logger = structlog.get_logger(__name__)
 
-State = Literal["connecting", "waiting", "refused", "settling", "running", "finishing", "stopped"]
+State = Literal["connecting", "joining", "waiting", "refused", "settling", "running", "finishing", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class ConsumerStatus:
 
     name: str
     state: State
-    """"connecting" to Redis and Kafka; "waiting" for partitions; "refused": won't work on so many, `problem`
+    """"connecting" to Redis and Kafka; "joining" the group; "waiting": it has no partition for this member;
+    "refused": has more than it may work on, `problem`
     says why; "settling": finds its place; "running"; "finishing" before they go to others; "stopped"."""
     problem: str | None
     breakers: tuple[BreakerStatus, ...]
@@ -123,7 +124,9 @@ class Consumer:
             return "stopped"
         if self._session is None:
             return "connecting"
-        return "waiting" if self._session.term is None else self._session.term.state
+        if self._session.term is not None:
+            return self._session.term.state
+        return "waiting" if self._session.joined else "joining"
 
     async def _run(self) -> None:
         await self._redis.persist("check", partial(check_server, self._connection), StoreError)
@@ -170,6 +173,8 @@ class Consumer:
             await self._session.verify()
 
     def _on_breaker(self, name: str, is_open: bool) -> None:
+        breaker = self._redis if name == "redis" else self._kafka
+        logger.warning("breaker", server=name, state=breaker.status.state, reason=breaker.status.reason)
         self._metrics.set_breaker(name, is_open=is_open)
         if self._session is not None:
             self._session.apply_pauses()

@@ -28,6 +28,8 @@ class Session:
         """`topics` are all that are routed."""
         self.term: Term | None = None
         """The present one; None while no partition is assigned."""
+        self.joined = False
+        """Whether the group has given it its part, even if that is no partition."""
         self.lag: dict[str, int] = {}
         """By topic, how many offsets of the assigned partitions were not done with a second ago."""
         self._tools = tools
@@ -60,7 +62,7 @@ class Session:
             await self._member.stop()
 
     async def finish(self, timeout_s: float) -> None:
-        """Take no more records; finish and commit what was taken, as far as time allows. Then end `run`."""
+        """End the term; finish and commit what was taken, as far as time allows."""
         term = self.term
         if term is not None:
             await term.finish(timeout_s)
@@ -92,6 +94,7 @@ class Session:
 
     def _begin(self, assigned: frozenset[Partition]) -> None:
         """These partitions are ours; again, where they are the same as before."""
+        self.joined = True
         self._metrics.partitions.set(len(assigned))
         self._replace_term(Term(assigned, self._tools, self.apply_pauses, self._lost) if assigned else None)
 
@@ -139,7 +142,7 @@ class Session:
             await term.wait_for_room(_POLL_S)
             return
         started, limit = self._loop.time(), self._tools.settings.kafka.max_poll_records if rooms else 1
-        whole = term is None or len(rooms) == len(term.assigned)
+        whole = term is None or not rooms or len(rooms) == len(term.assigned)
         try:
             polled = await self._member.poll(rooms, limit, _POLL_S if whole else _SOON_S)
         except UnreadableError:

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.chromium import find_chromium
@@ -47,6 +48,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = [item for item in items if _ON_CONTAINERS & set(getattr(item, "fixturenames", ()))]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_this_test() -> Iterator[None]:
+    """An actor that runs in a test sets up the logs of its process: not for the tests after it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

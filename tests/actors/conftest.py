@@ -1,5 +1,6 @@
 """Fixtures of the actors' tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from tests.support.servers import KafkaServer, ValkeyServer
 
 
 @pytest.fixture
-def world(kafka: KafkaServer, valkey: ValkeyServer, names: Names, tmp_path: Path) -> World:
+def world(kafka: KafkaServer, valkey: ValkeyServer, names: Names, tmp_path: Path) -> Iterator[World]:
     """Topics, routes and settings of one test on the shared servers."""
-    return World(kafka, valkey, names, tmp_path)
+    world = World(kafka, valkey, names, tmp_path)
+    yield world
+    world.publisher.close()

@@ -59,6 +59,8 @@ def serve(launch: Launch) -> Iterator[ServiceFactory]:
 
 
 @pytest.fixture
-def publisher(broker: KafkaServer) -> Publisher:
+def publisher(broker: KafkaServer) -> Iterator[Publisher]:
     """Publishes to the module's Kafka."""
-    return Publisher(broker.bootstrap)
+    publisher = Publisher(broker.bootstrap)
+    yield publisher
+    publisher.close()

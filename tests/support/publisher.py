@@ -23,6 +23,7 @@ class Publisher:
                 "linger.ms": 1,
                 "message.max.bytes": 8_000_000,
                 "message.timeout.ms": 120_000,
+                "log_level": 0,  # brokers that go away are what the tests are about
             }
         )
 
@@ -48,6 +49,11 @@ class Publisher:
     def tombstone(self, topic: str, key: bytes) -> None:
         """Publish a record without a value."""
         self._producer.produce(topic, None, key=key)
+
+    def close(self) -> None:
+        """End it, with its threads and connections."""
+        self._producer.purge()
+        self._producer.close()
 
     def flush(self) -> None:
         """Wait until every record is acknowledged or given up."""
