@@ -16,6 +16,8 @@ from tests.support.service import Service, token_for
 
 USERS = 50
 RATE = 500
+WARM_UP = 2
+"""Seconds: Kafka's own first records are slow."""
 SECONDS = 10
 IDLE = 4000
 
@@ -33,19 +35,22 @@ async def test_latency_at_500_events_a_second(
     browsers = [Browser(service.address, names.user(number)) for number in range(USERS)]
     for browser in browsers:
         browser.open()
-    await asyncio.sleep(1.5)
+    publisher.send_all([teacher_notification(names.user(0), {"due": 0})])
+    await browsers[0].wait_for(1, 30)  # the topic is new, and found by now
     start = time.monotonic()
-    for number in range(RATE * SECONDS):
+    for number in range(RATE * (WARM_UP + SECONDS)):
         due = start + number / RATE
         await asyncio.sleep(max(due - time.monotonic(), 0))
         publisher.send(teacher_notification(names.user(number % USERS), {"due": due}))
     for browser in browsers:
-        await browser.wait_for(RATE * SECONDS // USERS, 20)
+        count = RATE * (WARM_UP + SECONDS) // USERS + (browser is browsers[0])
+        await browser.wait_for(count, 20)
         await browser.close()
     latencies = sorted(
         (came - notification["data"]["due"]) * 1000
         for browser in browsers
         for came, notification in zip(browser.journal.times, browser.journal.notifications, strict=True)
+        if notification["data"]["due"] >= start + WARM_UP
     )
     assert len(latencies) == RATE * SECONDS
     p50, p99 = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
