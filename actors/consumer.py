@@ -13,6 +13,7 @@ from prometheus_client import Metric
 from doorstep.actors.breaker import Breaker, BreakerStatus
 from doorstep.actors.dead_letters import DeadLetters
 from doorstep.actors.delivery import Delivery
+from doorstep.actors.garbage import collect_rarely
 from doorstep.actors.kafka_member import KafkaUnavailableError, Member
 from doorstep.actors.logs import configure_logs
 from doorstep.actors.metrics import ConsumerMetrics
@@ -60,6 +61,7 @@ class Consumer:
     def __init__(self, name: str, settings: Settings) -> None:
         """Call within a running event loop. Raises `RoutesError`, `StoreMisconfigured`."""
         configure_logs(settings, name)
+        collect_rarely()
         self._name = name
         self._settings = settings
         self._routes = load_routes(settings.routes)

@@ -160,8 +160,12 @@ class Delivery:
         if not entries:
             return
         slots: dict[int, list[Entry]] = {}
+        of_user: dict[str, list[Entry]] = {}
         for user_id, event in entries:
-            slots.setdefault(slot_of(user_id), []).append(Entry(user_id, event.dedupe_key, event.payload))
+            into = of_user.get(user_id)
+            if into is None:
+                into = of_user[user_id] = slots.setdefault(slot_of(user_id), [])
+            into.append(Entry(user_id, event.dedupe_key, event.payload))
         async with self._appending:
             with self._metrics.append_seconds.time():
                 await self._ask("append", partial(self._append_verified, slots))
