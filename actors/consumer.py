@@ -22,7 +22,7 @@ from doorstep.actors.store.connection import check_server, connect
 from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.errors import StoreError
 from doorstep.actors.store.log import Log
-from doorstep.actors.store.marks import Marks
+from doorstep.actors.store.marks import Marks, Witness
 from doorstep.actors.sweeper import Sweeper
 from doorstep.actors.term import Tools
 from doorstep.config.routes import load_routes
@@ -166,9 +166,8 @@ class Consumer:
         finally:
             self._session = None
 
-    async def _trust(self) -> None:
-        if self._session is not None:
-            await self._session.trust()
+    async def _trust(self) -> Witness | None:
+        return None if self._session is None else await self._session.trust()
 
     async def _verify(self) -> None:
         if self._session is not None:

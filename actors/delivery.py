@@ -20,6 +20,7 @@ from doorstep.actors.sorting import Sorted, sort
 from doorstep.actors.store.contexts import Contexts, Parked, Parking, Raw
 from doorstep.actors.store.errors import StoreError
 from doorstep.actors.store.log import Entry, Log
+from doorstep.actors.store.marks import Witness
 from doorstep.config.routes import RouteTable
 from doorstep.config.settings import Settings
 
@@ -45,7 +46,7 @@ class Delivery:
         redis: Breaker,
         kafka: Breaker,
         metrics: ConsumerMetrics,
-        trust: Callable[[], Awaitable[None]],
+        trust: Callable[[], Awaitable[Witness | None]],
         verify: Callable[[], Awaitable[None]],
     ) -> None:
         """`verify` returns only while Redis has what it acknowledged, and raises `StoreError` otherwise: it
@@ -171,8 +172,8 @@ class Delivery:
                 await self._ask("append", partial(self._append_verified, slots))
 
     async def _append_verified(self, slots: Mapping[int, Sequence[Entry]]) -> None:
-        await self._trust()
-        appended = await self._log.append(slots)
+        witness = await self._trust()
+        appended = await self._log.append(slots, witness)
         new = sum(one.new for of_slot in appended.values() for one in of_slot)
         total = sum(map(len, appended.values()))
         self._metrics.count("appended", {"": new})

@@ -9,6 +9,7 @@ from doorstep.actors.metrics import ConsumerMetrics
 from doorstep.actors.pacing import Pace
 from doorstep.actors.recovery import Partition
 from doorstep.actors.store.errors import StoreError, StoreUnavailable
+from doorstep.actors.store.marks import Witness
 from doorstep.actors.term import Term, Tools
 
 _POLL_S = 0.5
@@ -68,12 +69,11 @@ class Session:
             await term.finish(timeout_s)
             self._replace_term(None)
 
-    async def trust(self) -> None:
+    async def trust(self) -> Witness | None:
         """See `Term.trust`; raises `StoreUnavailable` too where `_awake` says no."""
         if not self._awake():
             raise StoreUnavailable("this process was frozen; others may have done its work")
-        if self.term is not None:
-            await self.term.trust()
+        return None if self.term is None else await self.term.trust()
 
     async def verify(self) -> None:
         """See `Term.verify`."""

@@ -21,8 +21,8 @@ from doorstep.actors.in_flight import InFlight, Ticket, TooManyPartitionsError, 
 from doorstep.actors.kafka_member import KafkaUnavailableError, Member, read_whole
 from doorstep.actors.recovery import Known, Partition, lost_writes, plan
 from doorstep.actors.sorting import Sorted
-from doorstep.actors.store.errors import StoreError, StoreUnavailable
-from doorstep.actors.store.marks import Marks
+from doorstep.actors.store.errors import StoreError, StoreLost
+from doorstep.actors.store.marks import Marks, Witness
 from doorstep.config.settings import Settings
 
 _BATCHES_AHEAD = 2
@@ -33,10 +33,6 @@ _FRESH_S = 0.05
 logger = structlog.get_logger(__name__)
 
 TermState = Literal["refused", "settling", "running", "finishing"]
-
-
-class LostWritesError(StoreUnavailable):
-    """Redis does not have any more what it acknowledged; the term is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +76,7 @@ class Term:
         """Why it does not work, in state "refused"."""
         self._tools = tools
         self._group = tools.settings.kafka.group_id
+        self._witness = Witness(self._group, (f"!{tools.name}", 0), 1)
         self._on_change = on_change
         self._on_lost = on_lost
         self._in_flight = InFlight({}, 0)
@@ -188,15 +185,16 @@ class Term:
         finally:
             joining.cancel()
 
-    async def trust(self) -> None:
-        """Like `verify`, unless that was done a moment ago."""
+    async def trust(self) -> Witness:
+        """Like `verify`, unless that was done a moment ago; what an append is to look for in addition."""
         if asyncio.get_running_loop().time() - self._verified_at > _FRESH_S:
             await self.verify()
+        return self._witness
 
     async def verify(self) -> None:
         """Check that Redis still has what it acknowledged in this term.
 
-        Raises `StoreUnavailable`: as `LostWritesError` when it has not, and the term is over.
+        Raises `StoreUnavailable`: as `StoreLost` when it has not, and the term is over.
         """
         async with self._marking:
             await self._verify()
@@ -207,7 +205,7 @@ class Term:
         )
         if self._identity not in (None, identity) or lost_writes(self._written, found):
             self._on_lost(self)
-            raise LostWritesError("Redis was restarted or has lost writes: reading them again from Kafka")
+            raise StoreLost("Redis was restarted or has lost writes: reading them again from Kafka")
         self._identity = identity
         self._verified_at = asyncio.get_running_loop().time()
 
@@ -241,7 +239,7 @@ class Term:
         It comes before the other marks are looked for: what is lost later is missed here, what was lost
         before is missed there.
         """
-        signature = {(f"!{self._tools.name}", 0): 1}
+        signature = {self._witness.partition: self._witness.mark}
         await self._tools.marks.write(self._group, signature)
         self._written.update(signature)
 

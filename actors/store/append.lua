@@ -1,7 +1,8 @@
 -- Appends notifications to users' logs and publishes what was new: dedupe, number, digest, XADD, PUBLISH.
 --
--- KEYS  for each user, in the order of ARGV: log, head, ids
--- ARGV  max_count, ttl (ms), head ttl (ms), dedupe window, publishing command, number of slots;
+-- KEYS  the consumer group's marks; for each user, in the order of ARGV: log, head, ids
+-- ARGV  the witness: a field of the marks and what it must be, or two empty texts;
+--       max_count, ttl (ms), head ttl (ms), dedupe window, publishing command, number of slots;
 --       each slot: channel, number of users;
 --       each user: id, number of entries, their dedupe keys, their payloads
 -- Returns for each entry, in order, its number: positive if it is new, negative if it is a repeat; last, how
@@ -15,14 +16,14 @@ local call, try = redis.call, redis.pcall
 local sub, match, floor = string.sub, string.match, math.floor
 local START = '0000000000000000'
 
-local max_count, ttl, head_ttl = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local window, publish, slots = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local max_count, ttl, head_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local window, publish, slots = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 
 local function has_its_shape()
   if not (max_count and ttl and head_ttl and window) then
     return false
   end
-  local at, users = 7, 0
+  local at, users = 9, 0
   for _ = 1, slots do
     local of_slot = tonumber(ARGV[at + 1])
     at = at + 2
@@ -31,12 +32,17 @@ local function has_its_shape()
       at = at + 2 + 2 * tonumber(ARGV[at + 1])
     end
   end
-  return at == #ARGV + 1 and #KEYS == 3 * users
+  return at == #ARGV + 1 and #KEYS == 1 + 3 * users
 end
 
 local could, is_right = pcall(has_its_shape)
 if not (could and is_right) then
   return redis.error_reply('ERR doorstep append: the arguments do not have the shape that append.lua describes')
+end
+
+-- Whoever appends to a Redis that has lost what went before would put later events first.
+if ARGV[1] ~= '' and try('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
+  return redis.error_reply('DSLOST the witness of ' .. KEYS[1] .. ' is gone')
 end
 
 local trim_every = floor(window / 64) + 1
@@ -158,7 +164,7 @@ local function append(user, log, head, ids, first, entries)
   end
 end
 
-local at, k = 7, 0
+local at, k = 9, 1
 for _ = 1, slots do
   local channel, users = ARGV[at], tonumber(ARGV[at + 1])
   at = at + 2

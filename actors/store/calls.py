@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import hiredis
 
-from doorstep.actors.store.errors import StoreError, StoreUnavailable
+from doorstep.actors.store.errors import StoreError, StoreLost, StoreUnavailable
 from doorstep.actors.store.link import Argument, Reply, pack
 from doorstep.actors.store.server import Server
 
@@ -122,6 +122,8 @@ _TEMPORARY = {
 
 
 def _as_store_error(call: Call, reply: hiredis.ReplyError) -> StoreError:
+    if is_error(reply, "DSLOST"):
+        return StoreLost(f"Redis has lost what it acknowledged: {reply}")
     if mentions(reply, _TEMPORARY):
         return StoreUnavailable(f"Redis cannot do this now, to {call.key}: {reply}")
     return StoreError(f"Redis refused a call to {call.key}: {reply}")

@@ -2,6 +2,7 @@
 
 StoreError
 ├── StoreUnavailable    the infrastructure's: try the same call again later
+│   └── StoreLost       and it has lost writes that it had acknowledged
 └── StoreMisconfigured  the operator's: says which setting to change, and to what
 """
 
@@ -17,6 +18,10 @@ class StoreUnavailable(StoreError):
 
     Whether the call was carried out is not known. Every call of the store may be repeated.
     """
+
+
+class StoreLost(StoreUnavailable):
+    """Redis does not have any more what it acknowledged: what is lost is to be written again first."""
 
 
 class StoreMisconfigured(StoreError):

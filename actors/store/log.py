@@ -10,6 +10,7 @@ from typing import NamedTuple
 from doorstep.actors.routing import slot_of
 from doorstep.actors.store.calls import Call, Connection, Script, command
 from doorstep.actors.store.link import Argument, Reply
+from doorstep.actors.store.marks import Witness, mark_field, marks_key
 from doorstep.config.settings import HistorySettings
 from doorstep.gateway.cursor import START, Cursor
 
@@ -114,18 +115,21 @@ class Log:
         self.repairs = 0
         """Users whose keys did not agree with each other and were put right by an append."""
 
-    async def append(self, batches: Mapping[int, Sequence[Entry]]) -> Mapping[int, Sequence[Appended]]:
+    async def append(
+        self, batches: Mapping[int, Sequence[Entry]], witness: Witness | None = None
+    ) -> Mapping[int, Sequence[Appended]]:
         """Append entries, by slot, and say of each which number it has; a repeat has its first one's.
 
         Each slot's entries are appended and published in one script, all slots' go out in one write. The
         entries of one user keep their order. The caller sees to it that every entry is under its user's
         slot, and that it has no other append of the same slot in flight.
-        Raises `StoreUnavailable`: any part may have been carried out; repeat the same call.
+        Raises `StoreUnavailable`: any part may have been carried out; repeat the same call. Raises
+        `StoreLost` where the `witness` is not as it says: nothing was carried out there.
         """
         results: dict[int, list[Appended]] = {slot: [] for slot in batches}
         for wave in _waves(batches):
             groups = list(self._groups(wave))
-            replies = await self._connection.run([self._append_call(group) for group in groups])
+            replies = await self._connection.run([self._append_call(group, witness) for group in groups])
             for group, reply in zip(groups, replies, strict=True):
                 self.repairs += reply[-1]
                 _sort_out(group, reply, results)
@@ -158,9 +162,10 @@ class Log:
         if group:
             yield group
 
-    def _append_call(self, group: Sequence[_Share]) -> Call:
-        keys: list[str] = []
-        arguments: list[Argument] = [*self._limits, len(group)]
+    def _append_call(self, group: Sequence[_Share], witness: Witness | None) -> Call:
+        keys = [marks_key(group[0].slot if self._connection.sharded else 0, witness.group if witness else "")]
+        seen: tuple[Argument, ...] = (mark_field(witness.partition), witness.mark) if witness else ("", "")
+        arguments: list[Argument] = [*seen, *self._limits, len(group)]
         for slot, entries, users in group:
             arguments += (feed_channel(slot), len(users))
             for user_id, places in users.items():

@@ -9,6 +9,7 @@ read from one of them per master: so each master has some, however the slots wer
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from doorstep.actors.routing import SLOTS
 from doorstep.actors.store.calls import Connection, command
@@ -18,6 +19,14 @@ from doorstep.actors.store.server import Server
 
 Partition = tuple[str, int]
 """Topic and partition."""
+
+
+class Witness(NamedTuple):
+    """A mark that an append wants to find unchanged, because a Redis without it has lost what went before."""
+
+    group: str
+    partition: Partition
+    mark: int
 
 
 class Marks:
@@ -33,19 +42,19 @@ class Marks:
         To be called only after all appends below them were acknowledged.
         """
         fields = [
-            argument
-            for (topic, partition), offset in offsets.items()
-            for argument in (f"{topic}/{partition}", offset)
+            argument for partition, offset in offsets.items() for argument in (mark_field(partition), offset)
         ]
         if fields:
-            await self._connection.run([command("HSET", _key(slot, group), *fields) for slot in self._slots])
+            await self._connection.run(
+                [command("HSET", marks_key(slot, group), *fields) for slot in self._slots]
+            )
 
     async def read(self, group: str) -> Mapping[Partition, int]:
         """What every master still knows: of each partition the lowest mark over the masters.
 
         A partition that one of them does not know is missing.
         """
-        placed = await self._connection.place([_key(slot, group) for slot in self._slots])
+        placed = await self._connection.place([marks_key(slot, group) for slot in self._slots])
         keys = [hosted[0] for hosted in placed.values() if hosted]
         return _lowest(await self._connection.run([command("HGETALL", key) for key in keys]))
 
@@ -55,8 +64,15 @@ class Marks:
         return ",".join(sorted([await _run_id(server) for server in servers]))
 
 
-def _key(slot: int, group: str) -> str:
+def marks_key(slot: int, group: str) -> str:
+    """The key of a group's marks under the hash tag of a slot."""
     return f"ds:{{s{slot}}}:marks:{group}"
+
+
+def mark_field(partition: Partition) -> str:
+    """The field of a partition's mark."""
+    topic, number = partition
+    return f"{topic}/{number}"
 
 
 def _lowest(replies: Sequence[Mapping[bytes, bytes]]) -> Mapping[Partition, int]:

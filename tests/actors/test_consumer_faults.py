@@ -288,3 +288,14 @@ async def test_a_consumer_waits_for_servers_that_start_later(
         await world.logged(names.user(), 1)
     finally:
         await consumer.stop()
+
+
+async def test_redis_may_lose_everything_under_load(world: World) -> None:
+    async with world.consumer() as consumer:
+        stream = Stream(world, pause_s=0.005)
+        await asyncio.sleep(0.7)
+        await _flush(world)
+        await asyncio.sleep(0.7)
+        await stream.stop()
+        await stream.check()
+        assert await _restarts(consumer, "lost_writes") == 1
