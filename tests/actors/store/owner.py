@@ -16,6 +16,9 @@ class Owner:
         self.pushes: list[tuple[int, Sequence[Logged]]] = []
         self.events: list[str] = []
         self.fault: Exception | None = None
+        """To be raised by the next push, once."""
+        self.late_fault: Exception | None = None
+        """To be raised by the next `on_subscribed`, once."""
         self._changed = asyncio.Event()
         self.feed = Feed(connection, self._push, self._subscribed, self._lost)
 
@@ -41,6 +44,9 @@ class Owner:
         self._changed.set()
 
     def _subscribed(self) -> None:
+        fault, self.late_fault = self.late_fault, None
+        if fault is not None:
+            raise fault
         self.events.append("subscribed")
         self._changed.set()
 

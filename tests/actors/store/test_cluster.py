@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from doorstep.gateway.cursor import START
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import append, by_slot, entry, keys_of, log_key, read, redis_settings
 from tests.actors.store.owner import Owner
+from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
 from tests.support.valkey import BinaryValkey, ValkeyCluster
 
@@ -156,7 +158,8 @@ async def test_a_slot_that_moves_under_load(valkey_cluster: ValkeyCluster) -> No
     enough = asyncio.Event()
     appending = asyncio.create_task(_append_until(log, user, enough))
     await asyncio.sleep(0.2)
-    await _move(valkey_cluster.nodes, hash_slot(log_key(user)))
+    async with _moving(valkey_cluster.nodes, hash_slot(log_key(user))):
+        await asyncio.sleep(0.2)
     await owner.until(events=["subscribed", "lost", "subscribed"])
     await asyncio.sleep(0.2)
     enough.set()
@@ -168,6 +171,17 @@ async def test_a_slot_that_moves_under_load(valkey_cluster: ValkeyCluster) -> No
     await owner.until(pushes=1)
     assert owner.seen()[-1] == (user, len(appended))
     await owner.feed.stop()
+    await connection.close()
+
+
+async def test_who_knows_nothing_of_a_move_is_led_there(valkey_cluster: ValkeyCluster) -> None:
+    user = USERS[0]
+    connection = connect(redis_settings(valkey_cluster.url, cluster=True))
+    log = Log(connection, HistorySettings())
+    await append(log, user, "a")
+    async with _moving(valkey_cluster.nodes, hash_slot(log_key(user))):
+        assert keys_of(await read(log, user)) == ["a"]  # by ASK
+    assert await append(log, user, "a", "b") == [(1, False), (2, True)]  # by MOVED
     await connection.close()
 
 
@@ -185,8 +199,9 @@ async def _append_until(log: Log, user: str, done: asyncio.Event) -> list[int]:
     return numbers
 
 
-async def _move(nodes: Sequence[BinaryValkey], slot: int) -> None:
-    """Move a hash slot to the next master, slowly."""
+@asynccontextmanager
+async def _moving(nodes: Sequence[BinaryValkey], slot: int) -> AsyncIterator[None]:
+    """Move a hash slot to the next master, slowly. Meanwhile all keys are there, and nobody was told."""
     eyes = [Eyes(node.url) for node in nodes]
     owner = next(i for i, node in enumerate(eyes) if _serves(node, slot))
     source, target = eyes[owner], eyes[(owner + 1) % len(eyes)]
@@ -198,7 +213,7 @@ async def _move(nodes: Sequence[BinaryValkey], slot: int) -> None:
     while keys := source("CLUSTER", "GETKEYSINSLOT", slot, 1):
         source("MIGRATE", "127.0.0.1", port, keys[0], 0, 5000)
         await asyncio.sleep(0.1)
-    await asyncio.sleep(0.2)  # the source has nothing left and points to the target (ASK)
+    yield
     for node in (target, source, *eyes):
         node("CLUSTER", "SETSLOT", slot, "NODE", target_id)
     for node in eyes:
@@ -227,3 +242,44 @@ async def test_a_master_that_is_gone(valkey_cluster: ValkeyCluster) -> None:
             await asyncio.sleep(0.1)
     assert all(seq == 2 for of_slot in appended.values() for seq, _ in of_slot)
     await connection.close()
+
+
+async def test_a_replica_that_takes_over(valkey_cluster: ValkeyCluster, tmp_path: Path) -> None:
+    lost, bus = valkey_cluster.nodes[2], free_port()
+    replica = BinaryValkey(tmp_path, {"cluster-enabled": "yes", "cluster-port": str(bus)})
+    replica.start()
+    everyone = [Eyes(node.url) for node in (*valkey_cluster.nodes, replica)]
+    everyone[2]("CLUSTER", "MEET", "127.0.0.1", replica.port, bus)
+    _follow(replica, everyone[3], everyone[2])
+    for node in everyone:
+        node("CONFIG", "SET", "cluster-node-timeout", 1000)
+    connection = connect(redis_settings(valkey_cluster.url, cluster=True, timeout_s=2))
+    log, marks = Log(connection, HistorySettings()), Marks(connection)
+    await log.append(by_slot(entry(user, "a") for user in USERS))
+    await marks.write("g", {("t", 0): 5})
+    identity = await marks.server_identity()
+    everyone[2]("WAIT", 1, 5000)
+    lost.stop(kill=True)
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(StoreUnavailable):
+                appended = await log.append(by_slot(entry(user, "b") for user in USERS))
+                break
+            await asyncio.sleep(0.1)
+    assert all(seq == 2 for of_slot in appended.values() for seq, _ in of_slot)
+    pages = await log.read([Want(user, START, 10) for user in USERS])
+    assert all(keys_of(page) == ["a", "b"] for page in pages)
+    assert await marks.read("g") == {("t", 0): 5}
+    assert await marks.server_identity() != identity
+    await connection.close()
+    for node in everyone:
+        node.close()
+    replica.stop()
+
+
+def _follow(process: BinaryValkey, replica: Eyes, master: Eyes) -> None:
+    """Make a node the replica of a master that it has met, and wait until it is in step."""
+    wait, wanted = process.process.wait_until, master("CLUSTER", "MYID")
+    wait(lambda: bool(wanted in replica("CLUSTER", "NODES")), what="the meeting", timeout_s=20)
+    replica("CLUSTER", "REPLICATE", wanted)
+    wait(lambda: bool(replica("ROLE")[3] == b"connected"), what="the replica", timeout_s=20)

@@ -1,12 +1,16 @@
 """Contexts and parked events on a real server."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
 
 import pytest
 
-from doorstep.actors.store.calls import Connection
+from doorstep.actors.store.calls import Call, Connection
 from doorstep.actors.store.contexts import Contexts, Parked, Parking, Raw
+from doorstep.actors.store.link import Reply
+from doorstep.actors.store.single import SingleConnection
 from doorstep.config.settings import ContextSettings
 from tests.actors.store.conftest import Eyes
 
@@ -173,11 +177,13 @@ async def test_orphans_are_parked_events_of_a_known_user(contexts: Contexts) -> 
 
 async def test_orphans_among_many(connection: Connection) -> None:
     contexts = Contexts(connection, ContextSettings())
-    waiting = [(f"batch-{number % 700}", record(number)) for number in range(2500)]
+    batches = [f"batch-{number}" for number in range(700)]
+    waiting = [(batch, record(number)) for number in range(3) for batch in batches]
     assert set(await contexts.resolve_or_park(waiting)) == {PARKED}
-    await contexts.register("batch-699", "u")
-    assert await contexts.orphans() == ["batch-699"]
-    assert await contexts.total() == 2500
+    for batch in batches[::2]:
+        await contexts.register(batch, "u")
+    assert set(await contexts.orphans()) == set(batches[::2])
+    assert await contexts.total() == 2100
 
 
 # What a crash leaves
@@ -201,13 +207,56 @@ async def test_a_crash_between_index_and_parking_is_made_good_by_the_replay(
     assert await contexts.expired(10) == [Parked("b", record(1))]
 
 
-async def test_a_replay_while_it_is_removed_is_not_lost_from_the_index(connection: Connection) -> None:
-    """Whichever goes first, what is parked in the end is in the index, and nothing else."""
-    one, two = _contexts(connection), _contexts(connection)
-    for _ in range(60):
-        await park(one, "b", 1)
-        await asyncio.gather(two.unpark("b", [record(1).source]), park(one, "b", 1))
-        assert await one.total() == len(await parked(one, "b"))
+class Stepped(SingleConnection):
+    """A connection each of whose calls waits for its turn."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._turns = asyncio.Semaphore(0)
+        self._done = asyncio.Semaphore(0)
+
+    async def run(self, calls: Sequence[Call]) -> list[Reply]:
+        await self._turns.acquire()
+        try:
+            return await self._connection.run(calls)
+        finally:
+            self._done.release()
+
+    async def step(self, work: asyncio.Task[Any]) -> None:
+        """Let `work` make its next call, if it makes any more."""
+        self._turns.release()
+        done = asyncio.create_task(self._done.acquire())
+        await asyncio.wait([work, done], return_when=asyncio.FIRST_COMPLETED)
+        done.cancel()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("first", range(6))
+async def test_a_replay_while_it_is_removed_is_not_lost_from_the_index(
+    connection: Connection, first: int
+) -> None:
+    """In whatever order their calls come: what is parked in the end is in the index (which may say more)."""
+    for order in _orders(first):
+        looking = _contexts(connection)
+        await park(looking, "b", 1)
+        steps = {"unpark": Stepped(connection), "replay": Stepped(connection)}
+        works: dict[str, asyncio.Task[Any]] = {
+            "unpark": asyncio.create_task(_contexts(steps["unpark"]).unpark("b", [record(1).source])),
+            "replay": asyncio.create_task(park(_contexts(steps["replay"]), "b", 1)),
+        }
+        for who in order:
+            await steps[who].step(works[who])
+        assert all(work.done() for work in works.values())
+        assert await looking.total() >= len(await parked(looking, "b")), order
+        await looking.unpark("b", [record(1).source])
+
+
+def _orders(first: int) -> Iterator[Sequence[str]]:
+    """All orders of five calls each, in which `first` calls of one come before any of the other."""
+    for places in combinations(range(10), 5):
+        order = ["replay" if place in places else "unpark" for place in range(10)]
+        if order.index("unpark") == first:
+            yield order
 
 
 @pytest.mark.parametrize("key", ["user", "parked", "records"])

@@ -152,6 +152,12 @@ async def test_an_owner_that_fails_gets_a_new_feed(owner: Owner, log: Log) -> No
     assert owner.seen() == [(USER, 2)]
 
 
+async def test_an_owner_that_fails_when_it_is_told_is_told_again(owner: Owner) -> None:
+    owner.late_fault = RuntimeError("the owner could not compare")
+    await owner.feed.subscribe([SLOT])
+    assert owner.events == ["lost", "subscribed"]
+
+
 async def test_a_message_that_is_not_of_ours_breaks_the_feed(owner: Owner, eyes: Eyes) -> None:
     await owner.feed.subscribe([SLOT])
     owner.events.clear()

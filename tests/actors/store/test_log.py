@@ -9,9 +9,10 @@ import pytest
 from doorstep.actors.routing import slot_of
 from doorstep.actors.store.calls import Call, Connection, Script
 from doorstep.actors.store.connection import connect
-from doorstep.actors.store.errors import StoreError, StoreUnavailable
+from doorstep.actors.store.errors import StoreError, StoreLost, StoreUnavailable
 from doorstep.actors.store.feed import read_message
 from doorstep.actors.store.log import Entry, Log, Logged, Want
+from doorstep.actors.store.marks import Marks, Witness
 from doorstep.config.settings import HistorySettings
 from doorstep.gateway.cursor import START, Cursor
 from tests.actors.store.conftest import Eyes
@@ -31,6 +32,8 @@ from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers import ValkeyServer
 
 USER = "teacher-1"
+SHAPE = ("", "", 10, 10, 10, 10, "PUBLISH")
+"""What comes first of the arguments of append.lua."""
 
 
 async def test_appends_are_numbered_and_read_back_in_order(log: Log) -> None:
@@ -377,18 +380,19 @@ async def test_a_server_clock_that_was_set_back_still_expires(log: Log, eyes: Ey
 @pytest.mark.parametrize(
     ("keys", "arguments"),
     [
-        (3, []),
-        (3, [10, 10, 10, 10, "PUBLISH"]),
-        (3, [10, 10, 10, 10, "PUBLISH", 1]),
-        (3, [10, 10, 10, 10, "PUBLISH", 1, "channel", 1]),
-        (3, [10, 10, 10, 10, "PUBLISH", 1, "channel", 1, "u", 1, "key"]),
-        (3, [10, 10, 10, 10, "PUBLISH", 1, "channel", 1, "u", 1, "key", "payload", "more"]),
-        (6, [10, 10, 10, 10, "PUBLISH", 1, "channel", 1, "u", 1, "key", "payload"]),
-        (3, [10, 10, 10, 10, "PUBLISH", 1, "channel", 2, "u", 1, "key", "payload"]),
-        (3, [10, 10, 10, 10, "PUBLISH", 1, "channel", 1, "u", "x", "key", "payload"]),
-        (3, [10, 10, 10, 10, "PUBLISH", "x", "channel", 1, "u", 1, "key", "payload"]),
-        (3, [10, "x", 10, 10, "PUBLISH", 1, "channel", 1, "u", 1, "key", "payload"]),
-        (3, ["x", 10, 10, 10, "PUBLISH", 1, "channel", 1, "u", 1, "key", "payload"]),
+        (4, []),
+        (4, [*SHAPE[:7]]),
+        (4, [*SHAPE, 1]),
+        (4, [*SHAPE, 1, "channel", 1]),
+        (4, [*SHAPE, 1, "channel", 1, "u", 1, "key"]),
+        (4, [*SHAPE, 1, "channel", 1, "u", 1, "key", "payload", "more"]),
+        (3, [*SHAPE, 1, "channel", 1, "u", 1, "key", "payload"]),
+        (7, [*SHAPE, 1, "channel", 1, "u", 1, "key", "payload"]),
+        (4, [*SHAPE, 1, "channel", 2, "u", 1, "key", "payload"]),
+        (4, [*SHAPE, 1, "channel", 1, "u", "x", "key", "payload"]),
+        (4, [*SHAPE, "x", "channel", 1, "u", 1, "key", "payload"]),
+        (4, ["", "", 10, "x", *SHAPE[4:], 1, "channel", 1, "u", 1, "key", "payload"]),
+        (4, ["", "", "x", *SHAPE[3:], 1, "channel", 1, "u", 1, "key", "payload"]),
     ],
 )
 async def test_arguments_of_another_shape_write_nothing(
@@ -397,6 +401,30 @@ async def test_arguments_of_another_shape_write_nothing(
     call: Call = Script("append.lua").call([f"{{t}}{number}" for number in range(keys)], arguments)
     with pytest.raises(StoreError, match="doorstep append"):
         await connection.run([call])
+    assert eyes("DBSIZE") == 0
+
+
+async def test_arguments_of_the_right_shape_are_taken(connection: Connection) -> None:
+    """So that the test before shows what it says."""
+    arguments: list[str | int] = [*SHAPE, 1, "channel", 1, "u", 1, "key", "payload"]
+    assert await connection.run([Script("append.lua").call(["{t}m", "{t}1", "{t}2", "{t}3"], arguments)]) == [
+        [1, 0]
+    ]
+
+
+async def test_an_append_whose_witness_is_gone_writes_nothing(
+    connection: Connection, log: Log, eyes: Eyes
+) -> None:
+    marks, slot = Marks(connection), slot_of(USER)
+    partition = ("t", 3)
+    await marks.write("g", {partition: 7})
+    assert (await log.append({slot: [entry(USER, "a")]}, Witness("g", partition, 7)))[slot] == [(1, True)]
+    for witness in (Witness("g", partition, 8), Witness("g", ("t", 4), 7), Witness("h", partition, 7)):
+        with pytest.raises(StoreLost, match="witness"):
+            await log.append({slot: [entry(USER, "b")]}, witness)
+    eyes("FLUSHALL")
+    with pytest.raises(StoreLost):
+        await log.append({slot: [entry(USER, "b")]}, Witness("g", partition, 7))
     assert eyes("DBSIZE") == 0
 
 
