@@ -29,6 +29,7 @@ def service(launch: Launch) -> Iterator[Service]:
         yield service
 
 
+@pytest.mark.usefixtures("without_coverage")
 async def test_latency_at_500_events_a_second(
     service: Service, publisher: Publisher, names: Names, record_figure: FigureRecorder
 ) -> None:

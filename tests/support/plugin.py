@@ -5,8 +5,9 @@ The summary comes before pytest's closing line, so that the closing line stays t
 
 import os
 import platform
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 
+import coverage
 import pytest
 
 from tests.support.components import missing_parts, used
@@ -28,6 +29,17 @@ def record_figure() -> FigureRecorder:
 def record_component() -> FigureRecorder:
     """Call it with name and version of a real component the test runs on: printed when the run ends."""
     return used.__setitem__
+
+
+@pytest.fixture
+def without_coverage() -> Iterator[None]:
+    """For a test that measures time: what runs in it is not traced."""
+    measuring = coverage.Coverage.current()
+    if measuring is not None:
+        measuring.stop()
+    yield
+    if measuring is not None:
+        measuring.start()
 
 
 def pytest_sessionstart() -> None:
