@@ -33,7 +33,7 @@ _AFTER_A_FAULT_S = 2.0
 
 logger = structlog.get_logger(__name__)
 
-State = Literal["connecting", "joining", "waiting", "refused", "settling", "running", "finishing", "stopped"]
+State = Literal["connecting", "joining", "waiting", "settling", "running", "finishing", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,7 @@ class ConsumerStatus:
     name: str
     state: State
     """"connecting" to Redis and Kafka; "joining" the group; "waiting": it has no partition for this member;
-    "refused": has more than it may work on, `problem`
-    says why; "settling": finds its place; "running"; "finishing" before they go to others; "stopped"."""
-    problem: str | None
+    "settling": finds its place; "running"; "finishing" before they go to others; "stopped"."""
     breakers: tuple[BreakerStatus, ...]
     partitions: tuple[str, ...]
     """The assigned ones, as `topic/partition`."""
@@ -92,11 +90,9 @@ class Consumer:
     async def status(self) -> ConsumerStatus:
         """A snapshot."""
         session = self._session
-        term = None if session is None else session.term
         return ConsumerStatus(
             name=self._name,
             state=self._state(),
-            problem=None if term is None else term.refusal,
             breakers=(self._redis.status, self._kafka.status),
             partitions=_named(session.assigned if session else ()),
             paused=_named(session.paused if session else ()),

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from math import isfinite
+from types import NoneType
+from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 import xxhash
@@ -53,8 +54,7 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A notification for the user `user_id`, or for the user of the batch `batch_id`: one of them is set."""
 
     user_id: str | None
@@ -68,8 +68,7 @@ class Event:
     event_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(NamedTuple):
     """The batch `batch_id` belongs to the user `user_id`."""
 
     batch_id: str
@@ -77,8 +76,7 @@ class Registration:
     correlation_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(NamedTuple):
     """A record that is nobody's fault and nobody's event."""
 
     reason: Literal["tombstone", "unrouted"]
@@ -112,13 +110,13 @@ _TOMBSTONE = Skip("tombstone")
 def _understood(record: Record, value: bytes, route: Route) -> Event | Registration:
     envelope = _validated(value, route)
     if isinstance(route, EventRoute):
-        return _event(record, value, route, envelope)
+        return _event(record, route, envelope)
     return _registration(route, envelope)
 
 
 def _validated(value: bytes, route: Route) -> Envelope:
     try:
-        envelope = route.envelope.model_validate_json(value)
+        envelope = route.validate(value)
     except ValidationError:
         raise
     except Exception as error:  # a validator of somebody's own contract may raise what it likes
@@ -137,10 +135,8 @@ def _registration(route: ContextRoute, envelope: Envelope) -> Registration:
     return Registration(batch_id, user_id, correlation_id)
 
 
-def _event(record: Record, value: bytes, route: EventRoute, envelope: Envelope) -> Event:
+def _event(record: Record, route: EventRoute, envelope: Envelope) -> Event:
     correlation_id = _correlation_id(route, envelope)
-    if route.open_ended:
-        _check_numbers(value, correlation_id)
     user_id = batch_id = None
     if route.user is not None:
         user_id = _identifier("invalid_user", route.user, envelope, correlation_id)
@@ -194,14 +190,6 @@ def _event_name(source: Source, envelope: Envelope, correlation_id: str | None) 
     raise RejectError(rejected(reason, message, correlation_id, field=source.text))
 
 
-def _check_numbers(value: bytes, correlation_id: str | None) -> None:
-    """The validating parser takes NaN, Infinity and 1e999, which a browser would get as null."""
-    try:
-        orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise RejectError(not_json(str(error), correlation_id)) from error
-
-
 def _payload(
     record: Record, route: EventRoute, envelope: Envelope, name: str, correlation_id: str | None
 ) -> bytes:
@@ -213,7 +201,9 @@ def _payload(
     }
     traceparent = _traceparent(envelope, record)
     try:
-        notification["data"] = _data(route, envelope)
+        notification["data"] = data = _data(route, envelope)
+        if route.open_ended and not _are_surely_json(data.values()):
+            _check_numbers(record.value or b"", correlation_id)
         if traceparent is not None:
             notification["traceparent"] = traceparent
         return _encoded(notification)
@@ -222,8 +212,33 @@ def _payload(
         raise RejectError(rejected("invalid_contract", message, correlation_id)) from error
 
 
+_SURELY_JSON = frozenset((str, int, bool, NoneType))
+
+
+def _are_surely_json(values: Collection[Any]) -> bool:
+    """Whether it can be seen at a glance that all numbers in there are ones that JSON has."""
+    return _SURELY_JSON.issuperset(map(type, values)) or all(map(_is_surely_json, values))
+
+
+def _is_surely_json(value: Any) -> bool:
+    kind = type(value)
+    if kind is dict:
+        return _are_surely_json(value.values())
+    if kind is list:
+        return _are_surely_json(value)
+    return kind in _SURELY_JSON or (kind is float and isfinite(value))
+
+
+def _check_numbers(value: bytes, correlation_id: str | None) -> None:
+    """The validating parser takes NaN, Infinity and 1e999, which a browser would get as null."""
+    try:
+        orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise RejectError(not_json(str(error), correlation_id)) from error
+
+
 def _data(route: EventRoute, envelope: Envelope) -> dict[str, Any]:
-    named = {name: source.read(envelope) for name, source in route.data}
+    named = dict(zip(route.data, route.read_data(envelope), strict=True))
     if route.data_from is None:
         return named
     whole = route.data_from.read(envelope)

@@ -22,7 +22,7 @@ from doorstep.gateway.port import PublicPort
 
 _ASK_S = 1.0
 _RETRY_S = 1.0
-_UNABLE = frozenset({"starting", "connecting", "joining", "settling", "refused", "stopping", "stopped"})
+_UNABLE = frozenset({"starting", "connecting", "joining", "settling", "stopping", "stopped"})
 
 logger = structlog.get_logger(__name__)
 

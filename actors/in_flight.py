@@ -7,25 +7,6 @@ from doorstep.actors.offsets import Offsets
 from doorstep.actors.recovery import Partition
 
 
-class TooManyPartitionsError(ValueError):
-    """The dedupe window can't cover what is read of so many partitions: the operator's to change."""
-
-
-def cap_of(max_in_flight: int, dedupe_window: int, event_partitions: int) -> int:
-    """How far the read position of a partition may be past its commit.
-
-    All that is not committed comes again after a crash, and must still be known as a repeat, even if all of
-    it is one user's. Raises `TooManyPartitionsError` where not even one record a partition fits.
-    """
-    cap = min(max_in_flight, dedupe_window // max(event_partitions, 1))
-    if cap < 1:
-        raise TooManyPartitionsError(
-            f"{event_partitions} event partitions are assigned to one consumer, and history.dedupe_window is "
-            f"{dedupe_window}: raise history.dedupe_window to at least {event_partitions}, or add consumers"
-        )
-    return cap
-
-
 @dataclass(slots=True)
 class Ticket:
     """Records of one partition that were read together."""
@@ -45,12 +26,34 @@ class Ticket:
         return not self.numbers
 
 
-class InFlight:
-    """The partitions of one assignment."""
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many more records may be read: of each partition, and of all of them together."""
 
-    def __init__(self, starts: Mapping[Partition, int], cap: int) -> None:
-        """Nothing is committed past `starts`, the offsets of the next records."""
+    of: Mapping[Partition, int]
+    """Only partitions of which at least one may be read."""
+    total: int
+
+
+NO_ROOM = Room({}, 0)
+
+
+class InFlight:
+    """The partitions of one assignment, and how far they may be read past what is committed.
+
+    All that is not committed comes again after a crash, and must still be known as a repeat, even if all of
+    it is one user's. So the partitions of events share one window. Those that tell whose batch it is do not
+    take part in it: events may wait for them.
+    """
+
+    def __init__(
+        self, starts: Mapping[Partition, int], *, cap: int, window: int, apart: Collection[str] = ()
+    ) -> None:
+        """Nothing is committed past `starts`, the offsets of the next records. Of one partition at most `cap`
+        are in flight, of all together at most `window`, those of the topics `apart` not counted."""
         self._cap = cap
+        self._window = window
+        self._sharing = frozenset(partition for partition in starts if partition[0] not in apart)
         self._offsets = {partition: Offsets(start) for partition, start in starts.items()}
         self._committed = dict(starts)
 
@@ -67,13 +70,16 @@ class InFlight:
         offsets.read(*numbers)
         return Ticket(partition, offsets, numbers)
 
-    def rooms(self) -> dict[Partition, int]:
-        """The partitions of which more may be read, and how many records."""
-        rooms = {
-            partition: self._cap - (offsets.position - self._committed[partition])
-            for partition, offsets in self._offsets.items()
+    def room(self) -> Room:
+        """What may be read now."""
+        committed = self._committed
+        sizes = {each: offsets.position - committed[each] for each, offsets in self._offsets.items()}
+        left = self._window - sum([sizes[each] for each in self._sharing])
+        closed = self._sharing if left <= 0 else frozenset()
+        of = {
+            each: self._cap - size for each, size in sizes.items() if size < self._cap and each not in closed
         }
-        return {partition: room for partition, room in rooms.items() if room > 0}
+        return Room(of, left if left > 0 else sum(of.values()))
 
     def reading(self) -> dict[Partition, int]:
         """The offset of the next record of each partition."""
@@ -102,8 +108,7 @@ class InFlight:
 
     @property
     def is_tight(self) -> bool:
-        """Whether a commit now would let much more be read of some partition."""
-        return any(
-            4 * (offsets.lowest_unacknowledged - self._committed[partition]) >= self._cap
-            for partition, offsets in self._offsets.items()
-        )
+        """Whether a commit now would let much more be read."""
+        committed = self._committed
+        done = [offsets.lowest_unacknowledged - committed[each] for each, offsets in self._offsets.items()]
+        return 4 * max(done, default=0) >= self._cap or 4 * sum(done) >= self._window

@@ -11,6 +11,7 @@ _METADATA_AGE_MS = 5_000
 """How soon a topic or partition that did not exist at the start is found."""
 _REBALANCE_MS = 10_000
 _RETRY_MS = 250
+_PARTITION_FETCH_BYTES = 256 * 1024
 
 
 def connection_options(kafka: KafkaSettings) -> dict[str, Any]:
@@ -38,6 +39,8 @@ def reader_options(kafka: KafkaSettings) -> dict[str, Any]:
         # that a recreated topic does not have, continues with the oldest record there is.
         "auto_offset_reset": "earliest",
         "fetch_max_wait_ms": kafka.fetch_max_wait_ms,
+        # aiokafka asks a broker for more only when what it got is read: small answers keep it reading ahead.
+        "max_partition_fetch_bytes": _PARTITION_FETCH_BYTES,
     }
 
 

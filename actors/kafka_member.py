@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError, KafkaError
 
 from doorstep.actors.decode import Record
+from doorstep.actors.fetch_sessions import FetchSessions
 from doorstep.actors.kafka_client import member_options, reader_options
 from doorstep.actors.recovery import Beginning, Partition
 from doorstep.actors.salvage import salvage
@@ -67,6 +68,8 @@ class Member:
     def __init__(self, kafka: KafkaSettings, client_id: str) -> None:
         self._kafka = kafka
         self._consumer = AIOKafkaConsumer(client_id=client_id, **member_options(kafka))
+        client = self._consumer._client  # there is no other way in
+        client.send = FetchSessions(client.send)
 
     async def start(
         self,
@@ -122,7 +125,7 @@ class Member:
         self._consumer.resume(*(partition for partition in assigned if partition not in paused))
 
     async def poll(self, rooms: Mapping[Partition, int], limit: int, timeout_s: float) -> Polled:
-        """Wait for records: at most `rooms` of each of these partitions, and about `limit` in all.
+        """Wait for records: at most `rooms` of each of these partitions, and `limit` in all.
 
         Raises `KafkaUnavailableError` or `UnreadableError`: `seek` all partitions then, as records may have
         been passed over.
@@ -141,20 +144,24 @@ class Member:
             raise KafkaUnavailableError(f"poll: {error!r}") from error
         return polled
 
-    async def poll_each(self, rooms: Mapping[Partition, int]) -> Polled:
+    async def poll_each(self, rooms: Mapping[Partition, int], limit: int) -> Polled:
         """Like `poll`, partition by partition, and by other means where that fails.
 
         Raises `KafkaUnavailableError`: `seek` all partitions then.
         """
         polled: Polled = []
         for partition, room in rooms.items():
-            named = TopicPartition(*partition)
+            named, most = TopicPartition(*partition), min(room, limit)
+            if not most:
+                break
             try:
-                polled += await self._get((named,), room, _EACH_S)
+                found = await self._get((named,), most, _EACH_S)
             except (CorruptRecordException, UnicodeDecodeError):
-                polled += await self._salvage(named, room)
+                found = await self._salvage(named, most)
             except KafkaError as error:
                 raise KafkaUnavailableError(f"poll: {error!r}") from error
+            polled += found
+            limit -= sum(len(records) for _, records in found)
         return polled
 
     async def _salvage(self, named: TopicPartition, room: int) -> Polled:

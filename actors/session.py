@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from doorstep.actors.in_flight import NO_ROOM
 from doorstep.actors.kafka_member import KafkaUnavailableError, UnreadableError
 from doorstep.actors.metrics import ConsumerMetrics
 from doorstep.actors.pacing import Pace
@@ -137,17 +138,18 @@ class Session:
     async def _read_once(self, pace: Pace) -> None:
         await asyncio.sleep(pace.wait(self._loop.time()))
         term = self.term
-        rooms = {} if term is None else term.rooms()
-        if term is not None and term.state == "running" and not rooms:
+        room = NO_ROOM if term is None else term.room()
+        if term is not None and term.state == "running" and not room.of:
             await term.wait_for_room(_POLL_S)
             return
-        started, limit = self._loop.time(), self._tools.settings.kafka.max_poll_records if rooms else 1
-        whole = term is None or not rooms or len(rooms) == len(term.assigned)
+        started = self._loop.time()
+        limit = min(self._tools.settings.kafka.max_poll_records, room.total) if room.of else 1
+        whole = term is None or not room.of or len(room.of) == len(term.assigned)
         try:
-            polled = await self._member.poll(rooms, limit, _POLL_S if whole else _SOON_S)
+            polled = await self._member.poll(room.of, limit, _POLL_S if whole else _SOON_S)
         except UnreadableError:
             self._rewind()
-            polled = await self._member.poll_each(rooms)
+            polled = await self._member.poll_each(room.of, limit)
         pace.polled(started, brought=bool(polled), more=sum(len(records) for _, records in polled) >= limit)
         if polled and term is self.term and term is not None and term.state == "running":
             term.take(polled)

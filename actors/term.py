@@ -17,7 +17,7 @@ import structlog
 from doorstep.actors.breaker import Breaker
 from doorstep.actors.decode import Record
 from doorstep.actors.delivery import Delivery, Located
-from doorstep.actors.in_flight import InFlight, Ticket, TooManyPartitionsError, cap_of
+from doorstep.actors.in_flight import NO_ROOM, InFlight, Room, Ticket
 from doorstep.actors.kafka_member import KafkaUnavailableError, Member, read_whole
 from doorstep.actors.recovery import Known, Partition, lost_writes, plan
 from doorstep.actors.sorting import Sorted
@@ -32,7 +32,7 @@ _FRESH_S = 0.05
 
 logger = structlog.get_logger(__name__)
 
-TermState = Literal["refused", "settling", "running", "finishing"]
+TermState = Literal["settling", "running", "finishing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,12 @@ class Term:
         """`on_change` is called when `state` or `events_wait` changes, `on_lost` when Redis lost writes."""
         self.assigned = assigned
         self.state: TermState = "settling"
-        self.refusal: str | None = None
-        """Why it does not work, in state "refused"."""
         self._tools = tools
         self._group = tools.settings.kafka.group_id
         self._witness = Witness(self._group, (f"!{tools.name}", 0), 1)
         self._on_change = on_change
         self._on_lost = on_lost
-        self._in_flight = InFlight({}, 0)
+        self._in_flight = InFlight({}, cap=1, window=1)
         self._task: asyncio.Task[None] | None = None
         self._progress = asyncio.Event()
         self._queue: asyncio.Queue[_Batch] = asyncio.Queue()
@@ -103,16 +101,7 @@ class Term:
             self._task.cancel()
 
     async def _run(self) -> None:
-        kafka, history = self._tools.settings.kafka, self._tools.settings.history
-        events = [topic for topic, _ in self.assigned if topic in self._tools.event_topics]
-        try:
-            cap = cap_of(kafka.max_in_flight, history.dedupe_window, len(events))
-        except TooManyPartitionsError as error:
-            self.refusal = str(error)
-            logger.error("too many partitions for one consumer", problem=self.refusal)
-            self._turn("refused")
-            return
-        await self._settle(cap)
+        await self._settle()
         self._turn("running")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._work())
@@ -128,14 +117,14 @@ class Term:
         """Offsets that were read and are not committed."""
         return self._in_flight.size
 
-    def rooms(self) -> dict[Partition, int]:
+    def room(self) -> Room:
         """How many records of which partitions may be read now; none while enough work is ahead."""
         if self.state != "running" or self._ahead >= _BATCHES_AHEAD:
-            return {}
-        return self._in_flight.rooms()
+            return NO_ROOM
+        return self._in_flight.room()
 
     async def wait_for_room(self, timeout_s: float) -> None:
-        """Returns when `rooms` may say something else, or after `timeout_s`."""
+        """Returns when `room` may say something else, or after `timeout_s`."""
         self._progress.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -215,7 +204,7 @@ class Term:
 
     # Finding the place
 
-    async def _settle(self, cap: int) -> None:
+    async def _settle(self) -> None:
         """Find out where to read from, and have the consumer read from there."""
         tools = self._tools
         await tools.redis.persist("verify", self.verify, StoreError)
@@ -227,7 +216,12 @@ class Term:
         starts = await tools.kafka.persist(
             "find offsets", partial(tools.member.offsets_of, place.starts), KafkaUnavailableError
         )
-        self._in_flight = InFlight(starts, cap)
+        self._in_flight = InFlight(
+            starts,
+            cap=tools.settings.kafka.max_in_flight,
+            window=tools.settings.history.dedupe_window,
+            apart=tools.context_topics,
+        )
         keep = partial(self._keep, starts)
         keep_in_kafka = partial(tools.kafka.persist, "keep the place", keep, KafkaUnavailableError)
         await tools.redis.persist("keep the place", keep_in_kafka, StoreError, self.verify)

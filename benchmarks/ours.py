@@ -4,6 +4,7 @@ import re
 import sys
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,7 +22,6 @@ from doorstep.benchmarks.target import OURS, SECRET, Target
 
 TOPIC = "huleedu.notification.teacher.requested.v1"
 
-_GROUP = "doorstep-bench"
 _START_S = 90.0
 _COMPONENTS = (
     (re.compile(r"ray::Consumer"), "consumer"),
@@ -72,10 +72,13 @@ def start_doorstep(
     Raises `ServerError` if it does not get ready.
     """
     kafka.create_topic(TOPIC)
-    port = free_port()
+    # Every start is a group of its own that begins with what comes: where Redis is new and the group is not,
+    # Doorstep would read all events of Kafka again, and rightly so.
+    port, group = free_port(), f"doorstep-bench-{uuid.uuid4().hex[:8]}"
     env = {
         "DOORSTEP_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap,
-        "DOORSTEP_KAFKA__GROUP_ID": _GROUP,
+        "DOORSTEP_KAFKA__GROUP_ID": group,
+        "DOORSTEP_KAFKA__START": "latest",
         "DOORSTEP_REDIS__URL": redis.url,
         "DOORSTEP_AUTH__HS256_SECRET": SECRET,
         "DOORSTEP_GATEWAY__PORT": str(port),
@@ -96,7 +99,7 @@ def start_doorstep(
         address=("127.0.0.1", port),
         dialect=DoorstepDialect(port),
         make_records=lambda size: teacher_records(TOPIC, size),
-        group=_GROUP,
+        group=group,
         components=_COMPONENTS,
     )
 

@@ -4,12 +4,12 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, NoneType
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, create_model
 
@@ -17,7 +17,7 @@ from doorstep.config import contracts
 from doorstep.config.contracts import Contract, Envelope
 from doorstep.config.identifiers import identifier_fault
 from doorstep.config.routes_file import ContextTable, EventTable, Problem, RoutesError, Tables, read_tables
-from doorstep.config.sources import Source, SourceError, compile_source
+from doorstep.config.sources import Source, SourceError, compile_source, read_together
 
 __all__ = ["ContextRoute", "EventRoute", "Problem", "Route", "RouteTable", "RoutesError", "load_routes"]
 
@@ -36,7 +36,9 @@ class _Route:
     contract: type[BaseModel]
     """The model of an event's `data`."""
     envelope: type[Envelope]
-    """The envelope around that contract: the value of a record is validated by it, in one go."""
+    """The envelope around that contract."""
+    validate: Callable[[bytes], Envelope]
+    """Parses and validates the value of a record, in one go, as that envelope."""
     correlation_id: Source
 
 
@@ -51,10 +53,12 @@ class EventRoute(_Route):
     """The name of every event, or where an event's own name is found."""
     data_from: Source | None
     """An object whose fields all go into the notification's `data`."""
-    data: tuple[tuple[str, Source], ...]
+    data: Mapping[str, Source]
     """The fields of the notification's `data`; they win over those of `data_from`."""
     dedupe: tuple[Source, ...]
     """The business key: events that agree in all of it are one event. Empty: the event's id decides."""
+    read_data: Callable[[BaseModel], Sequence[Any]]
+    """Reads the values of `data`, in its order."""
     open_ended: bool
     """Whether `data` may hold anything but texts, whole numbers and truth values."""
 
@@ -252,13 +256,14 @@ def _compiled(name: str, table: EventTable | ContextTable, problems: list[Proble
 
 
 def _event_route(table: EventTable, contract: type[BaseModel], lookup: _Lookup) -> EventRoute:
-    data = tuple((name, lookup.anything(f"data.{name}", paths)) for name, paths in table.data.items())
+    data = {name: lookup.anything(f"data.{name}", paths) for name, paths in table.data.items()}
     data_from = lookup.an_object("data_from", table.data_from)
     return EventRoute(
         name=lookup.table,
         topics=frozenset(table.topics),
         contract=contract,
         envelope=lookup.envelope,
+        validate=lookup.envelope.__pydantic_validator__.validate_json,
         correlation_id=lookup.text("correlation_id", table.correlation_id),
         user=lookup.optional_text("user", table.user),
         batch=lookup.optional_text("user_from_batch", table.user_from_batch),
@@ -266,7 +271,8 @@ def _event_route(table: EventTable, contract: type[BaseModel], lookup: _Lookup) 
         data_from=data_from,
         data=data,
         dedupe=tuple(lookup.key("dedupe", path) for path in table.dedupe),
-        open_ended=data_from is not None or not all(source.only(str, int, bool) for _, source in data),
+        read_data=read_together(list(data.values())),
+        open_ended=data_from is not None or not all(source.only(str, int, bool) for source in data.values()),
     )
 
 
@@ -276,6 +282,7 @@ def _context_route(table: ContextTable, contract: type[BaseModel], lookup: _Look
         topics=frozenset(table.topics),
         contract=contract,
         envelope=lookup.envelope,
+        validate=lookup.envelope.__pydantic_validator__.validate_json,
         correlation_id=lookup.text("correlation_id", table.correlation_id),
         batch=lookup.text("batch", table.batch),
         user=lookup.text("user", table.user),

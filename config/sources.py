@@ -26,6 +26,8 @@ class Source:
     """Takes the validated event; None where none of the paths holds anything."""
     kinds: frozenset[type]
     """The types that `read` may return: `BaseModel` stands for every model, `object` for any type."""
+    attribute: str | None = None
+    """The dotted name of the attribute that `read` returns, where it does nothing else."""
 
     def only(self, *allowed: type) -> bool:
         """Whether nothing but these types, or nothing at all, can be found."""
@@ -40,7 +42,16 @@ def compile_source(model: type[BaseModel], paths: Sequence[str]) -> Source:
     """
     found = [_follow(model, path) for path in paths]
     kinds = frozenset().union(*(kinds for _, kinds in found))
-    return Source(" or ".join(paths), _first([read for read, _ in found]), kinds)
+    read = _first([read for read, _ in found])
+    return Source(" or ".join(paths), read, kinds, paths[0] if isinstance(read, attrgetter) else None)
+
+
+def read_together(sources: Sequence[Source]) -> Callable[[BaseModel], Sequence[Any]]:
+    """A reader of what all of them read, in their order: at the price of one where all are attributes."""
+    attributes = [source.attribute for source in sources if source.attribute is not None]
+    if 1 < len(attributes) == len(sources):
+        return attrgetter(*attributes)
+    return lambda event: [source.read(event) for source in sources]
 
 
 def _first(reads: Sequence[Read]) -> Read:

@@ -171,7 +171,7 @@ class World:
 
     @staticmethod
     async def _is_at_work(consumer: Consumer) -> bool:
-        return (await consumer.status()).state in ("running", "refused")
+        return (await consumer.status()).state == "running"
 
     def _own(self, text: str) -> str:
         return text.replace("huleedu.", f"{self.names.token}.")

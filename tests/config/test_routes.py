@@ -4,7 +4,7 @@ import json
 import pickle
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -59,8 +59,8 @@ def _complaints(tmp_path: Path, text: str) -> list[str]:
     return [line.removeprefix(prefix) for line in lines]
 
 
-def _paths(fields: tuple[tuple[str, Source], ...]) -> dict[str, str]:
-    return {name: source.text for name, source in fields}
+def _paths(fields: Mapping[str, Source]) -> dict[str, str]:
+    return {name: source.text for name, source in fields.items()}
 
 
 def test_the_shipped_routes_read_the_topics_of_the_public_contract() -> None:

@@ -90,6 +90,17 @@ async def test_slots_come_and_go(owner: Owner, log: Log) -> None:
     assert "lost" not in owner.events
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_slot_that_is_wanted_again_while_it_goes(owner: Owner, log: Log, turns: int) -> None:
+    await owner.feed.subscribe([SLOT])
+    await owner.feed.unsubscribe([SLOT])
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await owner.feed.subscribe([SLOT])
+    await append(log, USER, "a")
+    await owner.until(pushes=1)
+
+
 @pytest.mark.parametrize("kinds", [["pubsub"], ["normal", "pubsub"]])
 async def test_a_cut_feed_subscribes_again(owner: Owner, log: Log, eyes: Eyes, kinds: list[str]) -> None:
     await owner.feed.subscribe([SLOT])
