@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 
 import ray
@@ -21,6 +22,36 @@ _START_S = 120.0
 _STOP_S = 4.0
 _LOOK_S = 0.05
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024
+
+# A Ray of our own has one node and a handful of actors, and moves no objects; by default it looks ten times a
+# second after what it does not have (docs/decisions/0007). None of this is how it learns of an actor's death.
+_QUIET_CONFIG: Mapping[str, bool | int] = {
+    # For Ray's dashboard, its Prometheus port and `ray list tasks`; Doorstep has metrics of its own.
+    "enable_metrics_collection": False,
+    "event_stats": False,
+    "task_events_report_interval_ms": 0,
+    "debug_dump_period_milliseconds": 0,
+    # The raylet: once a second is often enough for its resources, disk, memory and objects.
+    "raylet_report_resources_period_milliseconds": 1000,
+    "raylet_check_gc_period_milliseconds": 1000,
+    "object_manager_timer_freq_ms": 1000,
+    "local_fs_monitor_interval_ms": 1000,
+    "memory_monitor_refresh_ms": 1000,
+    "kill_idle_workers_interval_ms": 1000,
+    # Three threads, not six to 24, wait for objects of other nodes; and no autoscaler wants to know the load.
+    "object_manager_rpc_threads_num": 1,
+    "gcs_pull_resource_loads_period_milliseconds": 60_000,
+}
+QUIET_ENVIRONMENT: Mapping[str, str] = {
+    # Lines of a log are passed on ten times a second as ever, but new files are looked for once a second.
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+    "LOG_NAME_UPDATE_INTERVAL_S": "1",
+    # Once a minute: what Ray's agent, dashboard and autoscaler gather for nobody.
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
+    "SCAN_EVENT_DIR_INTERVAL_SECONDS": "60",
+    "METRICS_RECORD_INTERVAL_S": "60",
+    "AUTOSCALER_UPDATE_INTERVAL_S": "60",
+}
 
 
 class StartError(Exception):
@@ -87,6 +118,8 @@ class Cluster:
     def _init_ray(self) -> None:
         address = self._settings.ray.address
         if address is None:
+            for name, value in QUIET_ENVIRONMENT.items():
+                os.environ.setdefault(name, value)
             ray.init(
                 namespace=self._settings.ray.namespace,
                 include_dashboard=False,
@@ -94,6 +127,7 @@ class Cluster:
                 object_store_memory=_OBJECT_STORE_BYTES,
                 configure_logging=False,
                 logging_level=logging.WARNING,
+                _system_config=quiet_config(),
             )
         else:
             ray.init(address, namespace=self._settings.ray.namespace)
@@ -104,6 +138,11 @@ class Cluster:
             if isinstance(status, GatewayStatus) and status.port:
                 return f"http://{self._settings.gateway.host}:{status.port}"
             await asyncio.sleep(_LOOK_S)
+
+
+def quiet_config() -> dict[str, bool | int]:
+    """What `ray.init` is to set, except what a `RAY_…` environment variable says: somebody wants it so."""
+    return {name: value for name, value in _QUIET_CONFIG.items() if f"RAY_{name}" not in os.environ}
 
 
 async def _to_its_end(work: Coroutine[None, None, None]) -> None:

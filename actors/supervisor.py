@@ -15,7 +15,7 @@ from doorstep.actors.peers import Unreachable, ask, ask_all
 from doorstep.actors.topology import GATEWAY, SUPERVISOR, Start, Topology, plan
 from doorstep.config.settings import Settings
 
-_RECONCILE_S = 1.0
+_RECONCILE_S = 10.0
 _STOP_S = 3.5
 _CALLS_AT_ONCE = 1000
 
@@ -45,7 +45,11 @@ def create(name: str, settings: Settings, topology: Topology) -> None:
 
 
 class Supervisor:
-    """Compares the wanted actors with those there are, every second, and starts or stops what differs."""
+    """Compares the wanted actors with those there are, and starts or stops what differs.
+
+    Every ten seconds is soon enough: Ray restarts an actor that dies, at once. This is for what Ray takes as
+    wanted: an actor that was never created, or that somebody has removed or added by hand.
+    """
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
         """Begin at once; call within a running event loop."""

@@ -19,7 +19,12 @@ MAY_IMPORT = {
 
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "ray": ("actors/cluster.py", "actors/supervisor.py", "actors/peers.py", "actors/cli.py"),
-    "aiokafka": ("actors/kafka_client.py", "actors/kafka_member.py", "actors/dead_letters.py"),
+    "aiokafka": (
+        "actors/kafka_client.py",
+        "actors/kafka_member.py",
+        "actors/fetch_sessions.py",
+        "actors/dead_letters.py",
+    ),
     "redis": ("actors/store/",),
     "hiredis": ("actors/store/",),
     "aiohttp": ("gateway/",),
