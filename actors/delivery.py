@@ -173,11 +173,9 @@ class Delivery:
 
     async def _append_verified(self, slots: Mapping[int, Sequence[Entry]]) -> None:
         witness = await self._trust()
-        appended = await self._log.append(slots, witness)
-        new = sum(one.new for of_slot in appended.values() for one in of_slot)
-        total = sum(map(len, appended.values()))
+        new = await self._log.append(slots, witness)
         self._metrics.count("appended", {"": new})
-        self._metrics.count("repeated", {"": total - new})
+        self._metrics.count("repeated", {"": sum(map(len, slots.values())) - new})
 
     async def _send(self, batch: Sorted) -> None:
         if batch.letters:

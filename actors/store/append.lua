@@ -1,38 +1,42 @@
 -- Appends notifications to users' logs and publishes what was new: dedupe, number, digest, XADD, PUBLISH.
 --
--- KEYS  the consumer group's marks; for each user, in the order of ARGV: log, head, ids
--- ARGV  the witness: a field of the marks and what it must be, or two empty texts;
+-- KEYS  the consumer group's marks; for each user, in the order of the message: log, head, ids
+-- ARGV  the message (below); the payloads of all entries, in its order
+-- The message is a flat msgpack array, which costs less than as many arguments:
+--       the witness: a field of the marks and what it must be, or two empty texts;
 --       max_count, ttl (ms), head ttl (ms), dedupe window, publishing command, number of slots;
 --       each slot: channel, number of users;
---       each user: id, number of entries, their dedupe keys, their payloads
--- Returns for each entry, in order, its number: positive if it is new, negative if it is a repeat; last, how
--- many users' keys had to be repaired.
+--       each user: id, number of entries, their dedupe keys
+-- Returns how many entries were new, and how many users' keys had to be repaired.
 --
--- A script that fails midway is not rolled back. So the shape of ARGV is checked before anything else, and
--- every command that keys in a wrong state could make fail is called by `try`. The first write of the script
--- may still be refused (out of memory, read-only); the later ones then are not, and nothing was written yet.
+-- A script that fails midway is not rolled back. So the shape of the arguments is checked before anything
+-- else, and every command that keys in a wrong state could make fail is called by `try`. The first write may
+-- still be refused (out of memory, read-only); the later ones then are not, and nothing was written yet.
 
-local call, try = redis.call, redis.pcall
+local call, try, sha1hex = redis.call, redis.pcall, redis.sha1hex
 local sub, match, floor = string.sub, string.match, math.floor
 local START = '0000000000000000'
 
-local max_count, ttl, head_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local window, publish, slots = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local message
 
 local function has_its_shape()
-  if not (max_count and ttl and head_ttl and window) then
-    return false
+  message = cmsgpack.unpack(ARGV[1])
+  for i = 3, 6 do
+    if type(message[i]) ~= 'number' then
+      return false
+    end
   end
-  local at, users = 9, 0
-  for _ = 1, slots do
-    local of_slot = tonumber(ARGV[at + 1])
+  local at, users, entries = 9, 0, 0
+  for _ = 1, message[8] do
+    local of_slot = message[at + 1]
     at = at + 2
     users = users + of_slot
     for _ = 1, of_slot do
-      at = at + 2 + 2 * tonumber(ARGV[at + 1])
+      entries = entries + message[at + 1]
+      at = at + 2 + message[at + 1]
     end
   end
-  return at == #ARGV + 1 and #KEYS == 1 + 3 * users
+  return at == #message + 1 and #KEYS == 1 + 3 * users and #ARGV == 1 + entries
 end
 
 local could, is_right = pcall(has_its_shape)
@@ -40,8 +44,11 @@ if not (could and is_right) then
   return redis.error_reply('ERR doorstep append: the arguments do not have the shape that append.lua describes')
 end
 
+local max_count, ttl, head_ttl, window = message[3], message[4], message[5], message[6]
+local publish, slots = message[7], message[8]
+
 -- Whoever appends to a Redis that has lost what went before would put later events first.
-if ARGV[1] ~= '' and try('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
+if message[1] ~= '' and try('HGET', KEYS[1], message[1]) ~= message[2] then
   return redis.error_reply('DSLOST the witness of ' .. KEYS[1] .. ' is gone')
 end
 
@@ -88,11 +95,24 @@ local function head_of(log, head, ids)
   return seq, digest, 0
 end
 
--- Add the entry after (seq, digest), as `<seq + 1>-0`; returns its number, its digest and the one before it.
--- Trimming costs, so it is done now and then.
-local function add(log, seq, digest, key, payload)
+-- Claim the dedupe key for an entry: whether it is new. One command finds that out and remembers it.
+local function claim(ids, seq, key)
+  local added = try('ZADD', ids, 'NX', seq, key)
+  if type(added) == 'table' then
+    if not match(added.err, 'WRONGTYPE') then
+      error(added.err)
+    end
+    forget(ids)
+    added = call('ZADD', ids, 'NX', seq, key)
+  end
+  return added == 1
+end
+
+-- Add the entry, whose key was claimed, after (seq, digest), as `<seq + 1>-0`; returns its number, its digest
+-- and the one before it. Trimming costs, so it is done now and then.
+local function add(log, ids, seq, digest, key, payload)
   for attempt = 1, 3 do
-    local following = sub(redis.sha1hex(digest .. key), 1, 16)
+    local following = sub(sha1hex(digest .. key), 1, 16)
     local added
     if (seq + 1) % 16 == 0 then
       added = try('XADD', log, 'MAXLEN', '~', max_count, seq + 1, 'd', digest .. following, 'n', payload)
@@ -103,10 +123,12 @@ local function add(log, seq, digest, key, payload)
       return seq + 1, following, digest
     end
     if attempt == 3 or not (match(added.err, 'smaller') or match(added.err, 'WRONGTYPE')) then
+      call('ZREM', ids, key) -- or its repetition would be taken for a repeat
       error(added.err)
     end
     if attempt == 1 then
       seq, digest = settle(log, seq, digest)
+      call('ZADD', ids, seq + 1, key)
     else
       forget(log) -- it was once longer than it is: a stream remembers that
     end
@@ -120,39 +142,26 @@ local function set_expirations(log, head, ids)
   call('PEXPIRE', head, floor(head_ttl * 1.01))
 end
 
-local numbers, count = {}, 0
+local new, taken = 0, 1 -- `taken`: the place in ARGV of the last payload that was looked at
 local news, size
 
+-- `first` is the place of the user's first dedupe key in the message.
 local function append(user, log, head, ids, first, entries)
-  local seq, digest, since = head_of(log, head, ids)
-  local scores = try('ZMSCORE', ids, unpack(ARGV, first, first + entries - 1))
-  if scores.err then
-    forget(ids)
-    since = 0
-  end
-  local before, repaired, seen, members, m = seq, repairs, {}, {}, 0
-  for i = 0, entries - 1 do
-    local key = ARGV[first + i]
-    local known = scores[i + 1] or seen[key]
-    count = count + 1
-    if known then
-      numbers[count] = -known
-    else
+  local before, digest, since = head_of(log, head, ids)
+  local seq, repaired = before, repairs
+  for i = first, first + entries - 1 do
+    taken = taken + 1
+    if claim(ids, seq + 1, message[i]) then
       local previous
-      seq, digest, previous = add(log, seq, digest, key, ARGV[first + entries + i])
-      numbers[count] = seq
-      seen[key] = seq
-      members[m + 1], members[m + 2] = seq, key
-      m = m + 2
+      seq, digest, previous = add(log, ids, seq, digest, message[i], ARGV[taken])
       news[size + 1], news[size + 2], news[size + 3] = user, seq, previous
-      news[size + 4], news[size + 5] = digest, ARGV[first + entries + i]
+      news[size + 4], news[size + 5] = digest, ARGV[taken]
       size = size + 5
     end
   end
-  if m == 0 then
+  if seq == before then
     return
   end
-  call('ZADD', ids, unpack(members))
   if floor(seq / trim_every) ~= floor(before / trim_every) then
     call('ZREMRANGEBYRANK', ids, 0, -window - 1)
   end
@@ -166,18 +175,18 @@ end
 
 local at, k = 9, 1
 for _ = 1, slots do
-  local channel, users = ARGV[at], tonumber(ARGV[at + 1])
+  local channel, users = message[at], message[at + 1]
   at = at + 2
   news, size = {}, 0
   for _ = 1, users do
-    local entries = tonumber(ARGV[at + 1])
-    append(ARGV[at], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], at + 2, entries)
-    at = at + 2 + 2 * entries
+    local entries = message[at + 1]
+    append(message[at], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], at + 2, entries)
+    at = at + 2 + entries
     k = k + 3
   end
   if size > 0 then
+    new = new + size / 5
     call(publish, channel, cmsgpack.pack(news))
   end
 end
-numbers[count + 1] = repairs
-return numbers
+return { new, repairs }

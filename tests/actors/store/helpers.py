@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import SecretStr
 
 from doorstep.actors.routing import slot_of
-from doorstep.actors.store.log import Appended, Entry, Log, Page, Want
+from doorstep.actors.store.log import Entry, Log, Page, Want
 from doorstep.config.settings import RedisSettings
 from doorstep.gateway.cursor import START, Cursor
 
@@ -29,10 +29,11 @@ def by_slot(entries: Iterable[Entry]) -> dict[int, list[Entry]]:
     return batches
 
 
-async def append(log: Log, user: str, *keys: str) -> Sequence[Appended]:
-    """Append entries with these dedupe keys to one user's log."""
-    slot = slot_of(user)
-    return (await log.append({slot: [entry(user, key) for key in keys]}))[slot]
+async def append(log: Log, user: str, *keys: str) -> tuple[int, int]:
+    """Append entries with these dedupe keys to one user's log: how many were new, and its last number."""
+    new = await log.append({slot_of(user): [entry(user, key) for key in keys]})
+    (head,) = await log.heads([user])
+    return new, head.seq if head else 0
 
 
 async def read(

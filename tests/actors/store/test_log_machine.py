@@ -46,21 +46,20 @@ class Model:
         """The numbers that are still in the log."""
         self.known: dict[str, int] = {}
 
-    def append(self, keys: Sequence[str]) -> list[tuple[int, bool]]:
+    def append(self, keys: Sequence[str]) -> list[int]:
+        """The numbers of those that are new."""
         if not self.has_head:
             self.__dict__.update(vars(Model()), has_head=True)
-        results = [self._append(key) for key in keys]
+        numbers = [self._append(key) for key in dict.fromkeys(keys) if key not in self.known]
         self.known = dict(sorted(self.known.items(), key=lambda item: item[1])[-WINDOW:])
-        return results
+        return numbers
 
-    def _append(self, key: str) -> tuple[int, bool]:
-        if key in self.known:
-            return self.known[key], False
+    def _append(self, key: str) -> int:
         self.history.append(key)
         number = len(self.history)
         self.known[key] = number
         self.kept.add(number)
-        return number, True
+        return number
 
     def read(self, after: Cursor | None, limit: int, replay: int) -> tuple[list[str], str | None]:
         """The dedupe keys of the page, and why it is a reset."""
@@ -109,10 +108,12 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(target=cursors, user=USERS, keys=KEYS)
     def append(self, user: str, keys: list[str]) -> MultipleResults[Cursor]:
-        expected = self.models[user].append(keys)
-        assert self.runner.run(append(self.log, user, *keys)) == expected
-        chain = cursors_of(self.models[user].history)
-        new = [chain[number] for number, is_new in expected if is_new]
+        model = self.models[user]
+        numbers = model.append(keys)
+        appended = self.runner.run(append(self.log, user, *keys))
+        assert appended == (len(numbers), len(model.history))
+        chain = cursors_of(model.history)
+        new = [chain[number] for number in numbers]
         self._was_published(user, new)
         return multiple(*new)
 
