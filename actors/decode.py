@@ -238,15 +238,18 @@ def _check_numbers(value: bytes, correlation_id: str | None) -> None:
 
 
 def _data(route: EventRoute, envelope: Envelope) -> dict[str, Any]:
-    named = dict(zip(route.data, route.read_data(envelope), strict=True))
+    named = zip(route.data, route.read_data(envelope), strict=True)
     if route.data_from is None:
-        return named
+        return dict(named)
     whole = route.data_from.read(envelope)
-    if isinstance(whole, dict | BaseModel):
-        return {**dict(whole), **named}
-    if whole is None:
-        return named
-    raise TypeError(f"{route.data_from.text} isn't an object")
+    if whole is not None and not isinstance(whole, _OBJECTS):
+        raise TypeError(f"{route.data_from.text} isn't an object")
+    data: dict[str, Any] = dict(whole or ())
+    data.update(named)
+    return data
+
+
+_OBJECTS = (dict, BaseModel)
 
 
 def _encoded(notification: Mapping[str, Any]) -> bytes:

@@ -1,6 +1,7 @@
 """What a user id or a batch id may be, wherever it comes from: both become parts of Redis keys. Pure."""
 
 import re
+from functools import lru_cache
 
 MAX_IDENTIFIER_BYTES = 256
 
@@ -8,6 +9,7 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f{}\ud800-\udfff]")
 _SURELY_SHORT = MAX_IDENTIFIER_BYTES // 4
 
 
+@lru_cache(maxsize=16_384)
 def identifier_fault(text: str) -> str | None:
     """Say what keeps `text` from being a user or batch id, as the end of a sentence; None if nothing does.
 

@@ -4,7 +4,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -47,11 +47,13 @@ def compile_source(model: type[BaseModel], paths: Sequence[str]) -> Source:
 
 
 def read_together(sources: Sequence[Source]) -> Callable[[BaseModel], Sequence[Any]]:
-    """A reader of what all of them read, in their order: at the price of one where all are attributes."""
-    attributes = [source.attribute for source in sources if source.attribute is not None]
-    if 1 < len(attributes) == len(sources):
-        return attrgetter(*attributes)
-    return lambda event: [source.read(event) for source in sources]
+    """A reader of what all of them read, in their order: at the price of one where one model has them all."""
+    attributes = [source.attribute.rpartition(".") for source in sources if source.attribute is not None]
+    owners = {owner for owner, _, _ in attributes}
+    if len(sources) < 2 or len(attributes) < len(sources) or len(owners) > 1 or "" in owners:
+        return lambda event: [source.read(event) for source in sources]
+    owner_of, values_of = attrgetter(owners.pop()), itemgetter(*(name for _, _, name in attributes))
+    return lambda event: values_of(vars(owner_of(event)))
 
 
 def _first(reads: Sequence[Read]) -> Read:

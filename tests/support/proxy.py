@@ -75,8 +75,10 @@ class Proxy:
     async def _abort_all(self) -> None:
         for writer in self._writers:
             # Without lingering the peer gets a reset instead of an orderly end.
+            sock = writer.get_extra_info("socket")  # none any more behind TLS that is closed already
             with contextlib.suppress(OSError):  # closed already
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+                if sock is not None:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             writer.transport.abort()
 
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
