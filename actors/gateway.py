@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import Metric
 
 from doorstep.actors.exposition import exposition, merge
+from doorstep.actors.garbage import collect_rarely
 from doorstep.actors.logs import configure_logs
 from doorstep.actors.peers import Unreachable, ask_all
 from doorstep.actors.topology import GATEWAY, Topology
@@ -42,6 +43,7 @@ class Gateway:
     def __init__(self, settings: Settings, topology: Topology) -> None:
         """Begin at once; call within a running event loop."""
         configure_logs(settings, GATEWAY)
+        collect_rarely()
         self._settings = settings
         self._topology = topology
         self._port_number = settings.gateway.port

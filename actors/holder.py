@@ -14,6 +14,7 @@ from prometheus_client import Metric
 
 from doorstep.actors.breaker import Breaker, BreakerStatus
 from doorstep.actors.catch_up import CatchUp
+from doorstep.actors.garbage import collect_rarely
 from doorstep.actors.logs import configure_logs
 from doorstep.actors.metrics import HolderMetrics
 from doorstep.actors.routing import SLOTS, owner_of, slot_of
@@ -94,6 +95,7 @@ class Holder:
     def __init__(self, name: str, settings: Settings, topology: Topology) -> None:
         """Begin at once; call within a running event loop."""
         configure_logs(settings, name)
+        collect_rarely()
         self.settings = settings
         self._name = name
         self._owned = frozenset(slot for slot in range(SLOTS) if owner_of(slot, topology.holders) == name)
@@ -198,14 +200,14 @@ class Holder:
             self._spawn(self._refuse(sock, parcel, _TOO_MANY))
         else:
             self._join(subscriber)
-            self._spawn(self._open(sock, subscriber, parcel.head))
+            self._spawn(self._open(sock, subscriber, parcel))
 
     def _subscriber_for(self, parcel: Parcel) -> Subscriber:
         if parcel.kind == "poll":
             return PollSubscriber(self, parcel)
         return SocketSubscriber(self, parcel, self._limits)
 
-    async def _open(self, sock: socket.socket, subscriber: Subscriber, head: bytes) -> None:
+    async def _open(self, sock: socket.socket, subscriber: Subscriber, parcel: Parcel) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: subscriber.protocol, sock)
         except OSError as error:
@@ -213,7 +215,7 @@ class Holder:
             subscriber.finish()
             logger.warning("a connection was gone before it was open", error=str(error))
         else:
-            subscriber.begin(head)
+            subscriber.begin(parcel)
 
     async def _refuse(self, sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
         answering = PollConnection(lambda: None)

@@ -71,7 +71,7 @@ class Outgoing:
 
 
 def _message(logged: Logged) -> bytes:
-    return messages.notification(logged.seq, Cursor(logged.seq, logged.digest), logged.payload)
+    return messages.notification(logged.seq, logged.digest, logged.payload)
 
 
 class Subscriber(ABC):
@@ -131,8 +131,8 @@ class Subscriber(ABC):
             self._home.read_for(self)
 
     @abstractmethod
-    def begin(self, head: bytes) -> None:
-        """The connection is ours; `head` is the request it came with."""
+    def begin(self, parcel: Parcel) -> None:
+        """The connection is ours; `parcel` is what it came with."""
 
     @abstractmethod
     def close(self, code: CloseCode, after_ms: int = 0) -> None:
@@ -154,7 +154,7 @@ class SocketSubscriber(Subscriber):
 
     def __init__(self, home: Home, parcel: Parcel, limits: SocketLimits) -> None:
         """Raises `HeadError` for a `replay` that is no number."""
-        request = SocketRequest.parse(parcel.head, home.settings.history.max_count)
+        request = SocketRequest.parse(parcel.query, home.settings.history.max_count)
         cursor = request.cursor if isinstance(request.cursor, Cursor) else None
         super().__init__(home, parcel.user_id, cursor, request.replay)
         self._malformed = request.cursor == "malformed"
@@ -164,9 +164,9 @@ class SocketSubscriber(Subscriber):
         self._timer: asyncio.TimerHandle | None = None
         self._expires_at = parcel.expires_at
 
-    def begin(self, head: bytes) -> None:
+    def begin(self, parcel: Parcel) -> None:
         """The connection is ours: answer the handshake, and read."""
-        self.protocol.accept(head)
+        self.protocol.accept(parcel.answer, parcel.early)
         self._watch_token()
         self._home.read_for(self)
 
@@ -284,7 +284,7 @@ class PollSubscriber(Subscriber):
 
     def __init__(self, home: Home, parcel: Parcel) -> None:
         """Raises `HeadError` for a query that can't be read."""
-        self._request = PollRequest.parse(parcel.head)
+        self._request = PollRequest.parse(parcel.query)
         after = self._request.after
         super().__init__(home, parcel.user_id, after if isinstance(after, Cursor) else None)
         self._malformed = after == "malformed"
@@ -292,7 +292,7 @@ class PollSubscriber(Subscriber):
         self._answered = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, head: bytes) -> None:
+    def begin(self, parcel: Parcel) -> None:
         """The connection is ours: read."""
         self._home.read_for(self)
         patience = self._request.wait or self._home.settings.redis.timeout_s

@@ -5,6 +5,8 @@ No text that leaves this module holds a token or a part of one.
 
 import base64
 import binascii
+import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +18,8 @@ from jwt import PyJWK
 from doorstep.config.settings import AuthSettings
 from doorstep.gateway.head import Head
 from doorstep.gateway.key_set import KeySet, KeysUnavailableError
+from doorstep.gateway.query import fields_of
+from doorstep.gateway.secret import ALGORITHM, SharedSecret
 
 MIN_SECRET_BYTES = 32
 MAX_TOKEN_BYTES = 8192
@@ -24,6 +28,7 @@ MAX_TIME_S = 253402300800
 """The first second of the year 10000."""
 
 _SUBPROTOCOL_PREFIX = "bearer."
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 AuthCode = Literal["token_missing", "token_expired", "token_invalid", "auth_unavailable"]
 
@@ -58,9 +63,11 @@ class Authenticator:
     def __init__(self, settings: AuthSettings) -> None:
         self.allow_query_token = settings.allow_query_token
         self._settings = settings
-        self._secret = _secret_of(settings)
+        secret = _secret_of(settings)
+        self._secret = None if secret is None else _key_of(secret)
+        self._usual = None if secret is None else SharedSecret(secret, settings)
         self._keys = _keys_of(settings)
-        if self._secret is None and self._keys is None:
+        if secret is None and self._keys is None:
             raise AuthSetupError(
                 "no way to verify tokens: set DOORSTEP_AUTH__HS256_SECRET or DOORSTEP_AUTH__JWKS_URL"
             )
@@ -69,6 +76,10 @@ class Authenticator:
         """The claims of a valid token; raises `AuthError`."""
         if len(token) > MAX_TOKEN_BYTES:
             raise AuthError("token_invalid", f"the token is longer than {MAX_TOKEN_BYTES} bytes")
+        if self._usual is not None:
+            payload = self._usual.payload_of(token, time.time())
+            if payload is not None:
+                return _claims(payload)
         key = await self._key_for(_header_of(token))
         return _claims(self._verify(token, key))
 
@@ -129,11 +140,10 @@ def bearer_of(head: Head, *, allow_query: bool) -> str | None:
     for item in head.items_of("sec-websocket-protocol"):
         if item.startswith(_SUBPROTOCOL_PREFIX):
             return item.removeprefix(_SUBPROTOCOL_PREFIX)
-    return head.query.get("token") if allow_query else None
+    return fields_of(head.query).get("token") if allow_query else None
 
 
-def _secret_of(settings: AuthSettings) -> PyJWK | None:
-    """The shared secret as a key; in this form PyJWT need not examine it again for each token."""
+def _secret_of(settings: AuthSettings) -> bytes | None:
     if settings.hs256_secret is None:
         return None
     secret = settings.hs256_secret.get_secret_value().encode()
@@ -142,7 +152,19 @@ def _secret_of(settings: AuthSettings) -> PyJWK | None:
             f"DOORSTEP_AUTH__HS256_SECRET has {len(secret)} bytes; HS256 needs at least {MIN_SECRET_BYTES} "
             "(RFC 7518, 3.2): make one with `openssl rand -hex 32`"
         )
-    return PyJWK({"kty": "oct", "alg": "HS256", "k": base64.urlsafe_b64encode(secret).decode("ascii")})
+    return secret
+
+
+def _key_of(secret: bytes) -> PyJWK:
+    """The secret in the form that has its one algorithm with it."""
+    key = PyJWK({"kty": "oct", "alg": ALGORITHM, "k": base64.urlsafe_b64encode(secret).decode("ascii")})
+    try:
+        key.Algorithm.prepare_key(key.key)
+    except jwt.InvalidKeyError as exc:
+        raise AuthSetupError(
+            "DOORSTEP_AUTH__HS256_SECRET is a public key or a key in JSON, which is no secret"
+        ) from exc
+    return key
 
 
 def _keys_of(settings: AuthSettings) -> KeySet | None:
@@ -181,4 +203,4 @@ def _is_user_id(text: str) -> bool:
         size = len(text.encode())
     except UnicodeEncodeError:
         return False
-    return 0 < size <= MAX_USER_ID_BYTES and not any(c < " " or "\x7f" <= c <= "\x9f" for c in text)
+    return 0 < size <= MAX_USER_ID_BYTES and _CONTROL.search(text) is None

@@ -1,6 +1,6 @@
 """Handing a connected TCP socket from one process to another, by SCM_RIGHTS over a Unix stream socket.
 
-One message: a header `id:u32 size:u32` with the descriptor attached, then `size` bytes of JSON and raw head.
+One message: a header `id:u32 size:u32` with the descriptor attached, then `size` bytes of a parcel.
 Its answer: `id:u32 status:u8`. The receiver takes header and body with separate reads, so the descriptor that
 comes with a header's bytes belongs to that message, also after one that arrived without its descriptor.
 Who may write to the Unix socket may act as any user: it lives in a directory that only its owner can enter.
@@ -35,6 +35,8 @@ _MAX_PATH_BYTES = 104
 MAX_BODY_BYTES = 128 * 1024
 MAX_WAITING = 1024
 """Parcels under way to one receiver; more are refused at once."""
+PATIENCE_S = 3.0
+"""How long a receiver may take to answer, unless the caller says otherwise."""
 
 
 class HandoverError(Exception):
@@ -45,20 +47,25 @@ class HandoverError(Exception):
 class Parcel:
     """What goes with the socket: what the client asked, and who it was verified to be.
 
-    `expires_at` is the token's end in unix seconds, `head` the request head and whatever bytes followed it,
-    `origin` the allowed Origin to echo to a poll. The head has the token in it, and is kept out of `repr`.
+    `expires_at` is the token's end in unix seconds, `query` what was sent: a token may be in it, so it is
+    kept out of `repr`. For a poll `origin` is the allowed Origin to echo, for a socket `answer` the 101 to
+    be sent, and `early` what followed the request.
     """
 
     kind: Literal["socket", "poll"]
     user_id: str
     expires_at: float
-    head: bytes = field(repr=False)
+    query: str = field(default="", repr=False)
     origin: str | None = None
+    answer: str = ""
+    early: bytes = b""
 
     def encode(self) -> bytes:
-        """Size of the fields, the fields as JSON, the raw head."""
-        fields = orjson.dumps([self.kind, self.user_id, float(self.expires_at), self.origin])
-        return struct.pack("!I", len(fields)) + fields + self.head
+        """Size of the fields, the fields as JSON, the early bytes."""
+        fields = orjson.dumps(
+            [self.kind, self.user_id, float(self.expires_at), self.query, self.origin, self.answer]
+        )
+        return struct.pack("!I", len(fields)) + fields + self.early
 
     @classmethod
     def decode(cls, body: bytes) -> "Parcel":
@@ -67,8 +74,15 @@ class Parcel:
             raise ValueError("the parcel is cut short")
         end = 4 + struct.unpack_from("!I", body)[0]
         match orjson.loads(body[4:end]):
-            case ["socket" | "poll" as kind, str(user_id), float(expires_at), (None | str()) as origin]:
-                return cls(kind, user_id, expires_at, body[end:], origin)
+            case [
+                "socket" | "poll" as kind,
+                str(user_id),
+                float(expires_at),
+                str(query),
+                None | str() as origin,
+                str(answer),
+            ]:
+                return cls(kind, user_id, expires_at, query, origin, answer, body[end:])
         raise ValueError("the parcel has other fields")
 
 
@@ -96,11 +110,11 @@ class Sender:
         self._next_id = 0
         self._writing = False
 
-    async def hand_over(self, sock: socket.socket, parcel: Parcel) -> None:
+    async def hand_over(self, sock: socket.socket, parcel: Parcel, patience_s: float = PATIENCE_S) -> None:
         """Returns when the receiver said that it has the socket; the caller then closes its own copy.
 
-        Raises `HandoverError` when the receiver can't be reached, refused, or died before its answer. It may
-        be cancelled: the parcel is then not sent if it was not under way yet.
+        Raises `HandoverError` when the receiver can't be reached, refused, died before its answer, or gave
+        none in time. It may be cancelled. The parcel is then not sent if it was not under way yet.
         """
         if len(self._waiting) >= MAX_WAITING:
             raise HandoverError(f"too many sockets already wait for the holder at {self._path.name}")
@@ -111,6 +125,7 @@ class Sender:
         answer: asyncio.Future[None] = self._loop.create_future()
         self._waiting[id_] = answer
         self._outgoing.append(_Outgoing(id_, _HEADER.pack(id_, len(body)) + body, sock.fileno()))
+        timer = self._loop.call_later(patience_s, self._fail, id_, "no answer in time")
         try:
             self._write()
             await answer
@@ -119,6 +134,7 @@ class Sender:
             if answer.cancelled() or not answer.done() or answer.exception() is not None:
                 raise
         finally:
+            timer.cancel()
             self._forget(id_)
 
     def close(self) -> None:
@@ -239,8 +255,8 @@ OnParcel = Callable[[socket.socket, Parcel], None]
 class Receiver:
     """Takes sockets at `path`. `on_parcel` owns the socket from its call on, unless it raises.
 
-    `on_parcel` must not write to the socket before it returns: only then is the sender told that it was
-    taken, and a sender that was not told hands its copy to another receiver.
+    `on_parcel` must not write to the socket in the same turn of the event loop: only at its end is the sender
+    told what was taken, and a sender that was not told hands its copy to another receiver.
     """
 
     def __init__(self, path: Path, on_parcel: OnParcel) -> None:
@@ -346,18 +362,21 @@ class _Inlet:
         self._on_closed(self)
 
     def _read(self) -> None:
+        """Take some parcels, and answer them together."""
+        broken = False
         try:
             for _ in range(_PARCELS_PER_TURN):
-                if self._stuck:
-                    return
                 self._read_parcel()
         except (BlockingIOError, InterruptedError):
-            return
+            pass
         except (OSError, EOFError):
+            broken = True
+        self._write()
+        if broken:
             self.close()
 
     def _read_parcel(self) -> None:
-        """Go on reading until one parcel is whole, then answer it; raises `BlockingIOError` before that."""
+        """Go on reading until one parcel is whole and taken; raises `BlockingIOError` before that."""
         while len(self._header) < _HEADER.size:
             self._read_header()
         id_, size = _HEADER.unpack(self._header)
@@ -369,7 +388,7 @@ class _Inlet:
         self._header.clear()
         self._body.clear()
         self._taken = None
-        self._answer(id_, _ACCEPTED if self._deliver(taken, body) else _REFUSED)
+        self._answers += _ANSWER.pack(id_, _ACCEPTED if self._deliver(taken, body) else _REFUSED)
 
     def _read_header(self) -> None:
         missing = _HEADER.size - len(self._header)
@@ -403,12 +422,10 @@ class _Inlet:
             return False
         return True
 
-    def _answer(self, id_: int, status: int) -> None:
-        self._answers += _ANSWER.pack(id_, status)
-        self._write()
-
     def _write(self) -> None:
         """A sender that does not take its answers gets no more of its parcels taken until it does."""
+        if not self._answers:
+            return
         try:
             sent = self._connection.send(self._answers)
         except (BlockingIOError, InterruptedError):

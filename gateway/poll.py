@@ -8,7 +8,7 @@ from typing import Any, Literal
 from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.origin import cors_headers
 from doorstep.gateway.problem import PROBLEM_TYPE, http_response
-from doorstep.gateway.query import cursor_of, number_of, whole_head
+from doorstep.gateway.query import cursor_of, fields_of, number_of
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 MAX_WAIT_S = 30.0
@@ -28,13 +28,13 @@ class PollRequest:
     wait: float
 
     @classmethod
-    def parse(cls, head: bytes) -> "PollRequest":
-        """Read the query of a request head; numbers are clamped to their range. Raises `HeadError` (400)."""
-        query = whole_head(head).query
+    def parse(cls, query: str) -> "PollRequest":
+        """Read a query; numbers are clamped to their range. Raises `HeadError` (400)."""
+        fields = fields_of(query)
         return cls(
-            cursor_of(query.get("after")),
-            int(number_of(query, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)),
-            number_of(query, "wait", 0, 0, MAX_WAIT_S),
+            cursor_of(fields.get("after")),
+            int(number_of(fields, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)),
+            number_of(fields, "wait", 0, 0, MAX_WAIT_S),
         )
 
 

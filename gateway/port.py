@@ -19,13 +19,12 @@ from doorstep.gateway.head import (
     Head,
     HeadError,
     body_of,
-    is_websocket_upgrade,
     parse_head,
-    websocket_key,
 )
 from doorstep.gateway.origin import PREFLIGHT_HEADERS, OriginPolicy, cors_headers
 from doorstep.gateway.poll import PollRequest
 from doorstep.gateway.problem import Problem, http_response
+from doorstep.gateway.upgrade import is_websocket_upgrade, switching_protocols
 
 _log = structlog.get_logger(__name__)
 
@@ -93,6 +92,7 @@ class PublicPort:
         host, port = self._settings.host, self._settings.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        _tune(self._listener, self._settings)
         self._listener.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._listener.fileno(), self._accept)
@@ -230,9 +230,10 @@ class PublicPort:
             raise RefusedError(Problem(405, "method_not_allowed", "this is a GET", {"Allow": "GET"}))
         if not is_websocket_upgrade(head):
             raise RefusedError(Problem(400, "upgrade_required", f"{WS_PATH} speaks WebSocket only"))
-        websocket_key(head)
+        answer, early = switching_protocols(head), arrival.received[head.size :]
         claims = await self._admit(head)
-        await self._hand_over(arrival, Parcel("socket", claims.user_id, claims.expires_at, arrival.received))
+        parcel = Parcel("socket", claims.user_id, claims.expires_at, head.query, answer=answer, early=early)
+        await self._hand_over(arrival, parcel)
 
     async def _serve_poll(self, arrival: _Arrival, head: Head, cors: dict[str, str]) -> None:
         if head.method == "OPTIONS":
@@ -241,10 +242,9 @@ class PublicPort:
             return
         if head.method != "GET":
             raise RefusedError(Problem(405, "method_not_allowed", "this is a GET", {"Allow": "GET, OPTIONS"}))
-        PollRequest.parse(arrival.received)
+        PollRequest.parse(head.query)
         claims = await self._admit(head)
-        origin = head.get("origin")
-        parcel = Parcel("poll", claims.user_id, claims.expires_at, arrival.received, origin)
+        parcel = Parcel("poll", claims.user_id, claims.expires_at, head.query, head.get("origin"))
         await self._hand_over(arrival, parcel)
 
     async def _serve_http(self, arrival: _Arrival, head: Head) -> None:
@@ -280,24 +280,18 @@ class PublicPort:
 
     async def _hand_over(self, arrival: _Arrival, parcel: Parcel) -> None:
         """Try until a holder has the socket; its copy here is kept until then, and closed here after."""
-        try:
-            async with asyncio.timeout(self._settings.holder_wait_s):
-                await self._hand_over_at_last(arrival.sock, parcel)
-        except TimeoutError as exc:
-            self._complain(_NOT_HANDED_OVER, error="no holder answered in time")
-            raise RefusedError(_NO_HOLDER) from exc
-        arrival.sock.close()
-
-    async def _hand_over_at_last(self, sock: socket.socket, parcel: Parcel) -> None:
-        while True:
+        deadline = self._loop.time() + self._settings.holder_wait_s
+        while (left := deadline - self._loop.time()) > 0:
             try:
-                await self._sender_for(parcel.user_id).hand_over(sock, parcel)
+                await self._sender_for(parcel.user_id).hand_over(arrival.sock, parcel, left)
             except (HandoverError, LookupError) as exc:
                 self._complain(_NOT_HANDED_OVER, error=str(exc))
                 await asyncio.sleep(RETRY_INTERVAL_S)
             else:
                 self._complaints.discard(_NOT_HANDED_OVER)
+                arrival.sock.close()
                 return
+        raise RefusedError(_NO_HOLDER)
 
     def _sender_for(self, user_id: str) -> Sender:
         path = self._holder_of(user_id)
@@ -360,6 +354,17 @@ class _Replay(asyncio.Protocol):
         self._inner.connection_made(transport)
         transport.set_protocol(self._inner)
         self._inner.data_received(self._received)
+
+
+def _tune(listener: socket.socket, settings: GatewaySettings) -> None:
+    """Send small frames at once, and let the kernel give up on a peer that acknowledges nothing.
+
+    Every accepted socket inherits it, and keeps it when it is handed over.
+    """
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        timeout_ms = int((settings.ping_interval_s + settings.ping_timeout_s) * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
 
 def _received(sock: socket.socket) -> bytes | None:

@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import parse_qsl
 
 from doorstep.gateway.cursor import Cursor, CursorError
-from doorstep.gateway.head import Head, HeadError, parse_head
+from doorstep.gateway.head import HeadError
 
 
-def whole_head(head: bytes) -> Head:
-    """The parsed head; raises `HeadError` (400) if it is not whole."""
-    request = parse_head(head)
-    if request is None:
-        raise HeadError(400, "malformed_head", "the request head is incomplete")
-    return request
+def fields_of(query: str) -> Mapping[str, str]:
+    """The decoded query; of a repeated name the first value. Raises `HeadError` (400) for too many fields."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=50)
+    except ValueError as exc:
+        raise HeadError(400, "malformed_query", "the query can't be read") from exc
+    return dict(reversed(pairs))
 
 
 def cursor_of(text: str | None) -> Cursor | Literal["malformed"] | None:
@@ -26,9 +28,11 @@ def cursor_of(text: str | None) -> Cursor | Literal["malformed"] | None:
         return "malformed"
 
 
-def number_of(query: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+def number_of(fields: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
     """The number, clamped; raises `HeadError` (400) for anything else."""
-    text = query.get(name, str(default))
+    text = fields.get(name)
+    if text is None:
+        return default
     if not text.isascii() or not text.replace(".", "", 1).isdigit():
         raise HeadError(400, "malformed_query", f"{name} must be a number")
     return min(max(float(text), low), high)
@@ -42,7 +46,7 @@ class SocketRequest:
     replay: int
 
     @classmethod
-    def parse(cls, head: bytes, max_replay: int) -> "SocketRequest":
-        """Read the query of a request head; a number out of range is clamped, another raises `HeadError`."""
-        query = whole_head(head).query
-        return cls(cursor_of(query.get("cursor")), int(number_of(query, "replay", 0, 0, max_replay)))
+    def parse(cls, query: str, max_replay: int) -> "SocketRequest":
+        """Read a query; a number out of range is clamped, what is none raises `HeadError`."""
+        fields = fields_of(query)
+        return cls(cursor_of(fields.get("cursor")), int(number_of(fields, "replay", 0, 0, max_replay)))

@@ -7,7 +7,6 @@ sockets borrow one from their limits while bytes arrive and give it back when th
 import asyncio
 import codecs
 import logging
-import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,13 +16,9 @@ from typing import Any, Protocol
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
-from websockets.utils import accept_key
 
 from doorstep.gateway.close_codes import CloseCode
-from doorstep.gateway.head import websocket_key
-from doorstep.gateway.query import whole_head
 
-SUBPROTOCOL = "doorstep.v1"
 CLOSE_TIMEOUT_S = 5.0
 MAX_REASON_BYTES = 123
 MAX_EARLY_BYTES = 16 * 1024
@@ -87,26 +82,14 @@ class WebSocket(asyncio.Protocol):
 
     # What the owner calls.
 
-    def accept(self, head: bytes) -> None:
-        """Answer the upgrade request with a 101 and go on with the bytes that followed it.
-
-        The caller has checked `head` with `websocket_key`: raises `HeadError` if it is no upgrade request.
-        """
-        request = whole_head(head)
-        lines = [
-            "HTTP/1.1 101 Switching Protocols",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-            f"Sec-WebSocket-Accept: {accept_key(websocket_key(request))}",
-        ]
-        if SUBPROTOCOL in request.items_of("sec-websocket-protocol"):
-            lines.append(f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
+    def accept(self, answer: str, early: bytes = b"") -> None:
+        """Send the 101 and go on with the bytes that followed the upgrade request."""
         if self._state is not _State.NEW:
             return
         self._state = _State.OPEN
-        self._write("\r\n".join([*lines, "", ""]).encode("ascii"))
+        self._write(answer.encode("ascii"))
         self._arm(self._limits.ping_interval_s, self._ping)
-        rest, self._early = head[request.size :] + self._early, b""
+        rest, self._early = early + self._early, b""
         if rest:
             self.data_received(rest)
 
@@ -141,7 +124,6 @@ class WebSocket(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
-        _tune(transport.get_extra_info("socket"), self._limits)
         if self._state is _State.CLOSING:
             transport.abort()
 
@@ -313,11 +295,3 @@ def text_frame(payload: bytes) -> bytes:
 
 def _shortened(reason: str) -> str:
     return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
-
-
-def _tune(raw: socket.socket, limits: SocketLimits) -> None:
-    """Send small frames at once, and let the kernel give up on a peer that acknowledges nothing."""
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        timeout_ms = int((limits.ping_interval_s + limits.ping_timeout_s) * 1000)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)

@@ -79,14 +79,14 @@ async def hold(path: Path, connections: int) -> None:
     owners: list[Silent] = []
     tasks: set[asyncio.Task[None]] = set()
 
-    async def open_one(sock: socket.socket, head: bytes) -> None:
+    async def open_one(sock: socket.socket, parcel: Parcel) -> None:
         owner = Silent(limits)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, sock)
-        owner.socket.accept(head)
+        owner.socket.accept(parcel.answer, parcel.early)
         owners.append(owner)
 
     def take(sock: socket.socket, parcel: Parcel) -> None:
-        task = asyncio.create_task(open_one(sock, parcel.head))
+        task = asyncio.create_task(open_one(sock, parcel))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 

@@ -28,6 +28,7 @@ class EchoHolder:
 
     def __init__(self, path: Path) -> None:
         self.parcels: list[Parcel] = []
+        self.sockets: list[socket.socket] = []
         self.owners: list[Owner] = []
         self.refuses = False
         self._limits = SocketLimits()
@@ -46,6 +47,7 @@ class EchoHolder:
         if self.refuses:
             raise RuntimeError("not now")
         self.parcels.append(parcel)
+        self.sockets.append(sock)
         serve = self._serve_socket if parcel.kind == "socket" else self._serve_poll
         task = asyncio.create_task(serve(sock, parcel))
         self._tasks.add(task)
@@ -56,7 +58,7 @@ class EchoHolder:
         owner.socket = WebSocket(owner, self._limits)
         self.owners.append(owner)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, sock)
-        owner.socket.accept(parcel.head)
+        owner.socket.accept(parcel.answer, parcel.early)
 
     async def _serve_poll(self, sock: socket.socket, parcel: Parcel) -> None:
         connection = PollConnection(lambda: None, parcel.origin)

@@ -6,8 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from doorstep.gateway.head import parse_head
+from doorstep.gateway.upgrade import switching_protocols
 from doorstep.gateway.websocket import SocketLimits, WebSocket, text_frame
 from tests.gateway.wire import CLOSE, Got, frame, read_frame, upgrade
+
+ANSWER = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
+"""As good as any where no client looks closer."""
 
 
 @dataclass
@@ -61,12 +66,14 @@ class SocketServer:
 
     async def _open(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        head = await loop.sock_recv(sock, 65536)
+        received = await loop.sock_recv(sock, 65536)
+        head = parse_head(received)
+        assert head is not None
         owner = Owner(self._echo)
         owner.socket = WebSocket(owner, self.limits)
         self.owners.append(owner)
         await loop.connect_accepted_socket(lambda: owner.socket, sock)
-        owner.socket.accept(head)
+        owner.socket.accept(switching_protocols(head), received[head.size :])
 
     def close(self) -> None:
         self._listener.close()

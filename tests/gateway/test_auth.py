@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from doorstep.config.settings import AuthSettings
 from doorstep.gateway.auth import Authenticator, AuthError, AuthSetupError, Claims, bearer_of
 from doorstep.gateway.head import parse_head
+from doorstep.gateway.secret import SharedSecret
 from tests.gateway.identity import IdentityProvider, SigningKey
 from tests.gateway.wire import SECRET, request, token
 
@@ -201,6 +202,58 @@ async def test_issuer_and_audience_do_not_matter_where_not_configured() -> None:
     assert await with_secret().authenticate(token(iss="anyone", aud="anything"))
 
 
+_NAMES = st.sampled_from(["sub", "exp", "nbf", "iat", "iss", "aud", "jti", "crit", "other"])
+_VALUES: st.SearchStrategy[object] = st.one_of(
+    st.sampled_from(
+        [None, True, "", "teacher-1", "doorstep", ["doorstep"], ["doorstep", 7], {}, "4000000000"]
+    ),
+    st.integers(-10, 10).map(lambda seconds: time.time() + seconds + 0.5),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.integers(),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.dictionaries(_NAMES, _VALUES, max_size=3),
+    st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "b64"]), _VALUES, max_size=1),
+    st.sampled_from([None, "", "doorstep"]),
+    st.sampled_from([None, "", "doorstep"]),
+    st.sampled_from(["", "=", "A", " ", "."]),
+)
+def test_what_is_accepted_without_pyjwt_is_what_pyjwt_accepts(
+    claims: dict[str, Any], header: dict[str, Any], issuer: str | None, audience: str | None, tail: str
+) -> None:
+    text = forged(HS256 | header, good_claims(**claims)) + tail
+    recognizing = SharedSecret(SECRET.encode(), AuthSettings(issuer=issuer, audience=audience, leeway_s=2))
+    payload = recognizing.payload_of(text, time.time())
+    if payload is not None:
+        assert payload == jwt.decode(
+            text,
+            SECRET,
+            algorithms=["HS256"],
+            issuer=issuer,
+            audience=audience,
+            leeway=2,
+            options={"require": ["exp", "sub"], "verify_aud": audience is not None},
+        )
+
+
+@pytest.mark.parametrize(
+    ("claims", "issuer", "audience"),
+    [
+        ({}, None, None),
+        ({"iat": 1.5, "nbf": 1, "jti": "x", "role": ["a"]}, None, None),
+        ({"iss": "https://idp.test", "aud": "doorstep"}, "https://idp.test", "doorstep"),
+    ],
+)
+def test_the_usual_token_needs_no_pyjwt(
+    claims: dict[str, Any], issuer: str | None, audience: str | None
+) -> None:
+    recognizing = SharedSecret(SECRET.encode(), AuthSettings(issuer=issuer, audience=audience))
+    assert recognizing.payload_of(token(**claims), time.time())
+
+
 @pytest.fixture(scope="module")
 def provider() -> Iterator[IdentityProvider]:
     shared = {
@@ -306,6 +359,8 @@ async def test_without_the_providers_keys_it_is_not_the_clients_fault() -> None:
         (AuthSettings(), "DOORSTEP_AUTH__HS256_SECRET or DOORSTEP_AUTH__JWKS_URL"),
         (AuthSettings(hs256_secret=SecretStr("s3cret")), "has 6 bytes; HS256 needs at least 32"),
         (AuthSettings(hs256_secret=SecretStr("")), "has 0 bytes"),
+        (AuthSettings(hs256_secret=SecretStr(RSA.public_pem().decode())), "is no secret"),
+        (AuthSettings(hs256_secret=SecretStr(json.dumps(RSA.jwk()))), "is no secret"),
         (AuthSettings(jwks_url="file:///etc/passwd"), "DOORSTEP_AUTH__JWKS_URL"),
     ],
 )

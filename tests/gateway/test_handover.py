@@ -28,8 +28,8 @@ pytestmark = pytest.mark.filterwarnings(
 CountSockets = Callable[[], int]
 
 
-def parcel(user_id: str = "teacher-1", head: bytes = b"GET / HTTP/1.1\r\n\r\n") -> Parcel:
-    return Parcel("socket", user_id, 1e9, head)
+def parcel(user_id: str = "teacher-1", early: bytes = b"first words") -> Parcel:
+    return Parcel("socket", user_id, 1e9, early=early)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ async def greeting(client: socket.socket) -> bytes:
 async def test_a_socket_arrives_with_its_parcel(private_directory: Path) -> None:
     async with receiving(private_directory) as (sender, inbox):
         sent = Parcel(
-            "poll", "lärare\u2028", 1_900_000_000.25, b"GET /\x00\xff\r\n\r\nrest", "https://app.test"
+            "poll", "lärare\u2028", 1_900_000_000.25, "a=\xff", "https://app.test", "HTTP/1.1 101", b"\0\xff"
         )
         with tcp_pair() as (server, client):
             await sender.hand_over(server, sent)
@@ -123,14 +123,19 @@ async def test_a_socket_arrives_with_its_parcel(private_directory: Path) -> None
             assert taken.gettimeout() == 0
 
 
+_text = st.text(st.characters(exclude_categories=["Cs"]))
+
+
 @given(
     st.builds(
         Parcel,
         st.sampled_from(["socket", "poll"]),
-        st.text(st.characters(exclude_categories=["Cs"])),
+        _text,
         st.floats(allow_nan=False, allow_infinity=False),
+        _text,
+        st.none() | _text,
+        _text,
         st.binary(),
-        st.none() | st.just("https://a.test"),
     )
 )
 def test_a_parcel_comes_out_as_it_went_in(sent: Parcel) -> None:
@@ -251,6 +256,16 @@ async def test_no_more_wait_than_can_be_helped(
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
+async def test_no_answer_is_waited_for_longer_than_asked(private_directory: Path) -> None:
+    with deaf_listener(private_directory), tcp_pair() as (server, client):
+        sender = Sender(private_directory / "holder")
+        with pytest.raises(HandoverError, match="no answer in time"):
+            await asyncio.wait_for(sender.hand_over(server, parcel(), 0.05), 5)
+        server.send(b"still ours")
+        assert client.recv(10) == b"still ours"
+        sender.close()
+
+
 @contextmanager
 def deaf_listener(directory: Path) -> Iterator[socket.socket]:
     """Lets senders connect, and never reads."""
@@ -337,6 +352,17 @@ async def test_a_sender_that_speaks_something_else_is_cut_off(private_directory:
     async with raw_sender(private_directory) as (connection, _):
         connection.send(b"GET / HTTP/1.1\r\n\r\n")
         assert await greeting(connection) == b""
+
+
+async def test_what_came_before_the_nonsense_is_answered(private_directory: Path) -> None:
+    """Else its sender would give the same socket to another receiver too."""
+    async with raw_sender(private_directory) as (connection, inbox):
+        with tcp_pair() as (server, _):
+            socket.send_fds(connection, [WHOLE], [server.fileno()])
+            connection.send(b"GET / HTTP/1.1\r\n\r\n")
+            assert await _answers(connection, 1) == [(7, 0)]
+            assert await greeting(connection) == b""
+        assert [taken for _, taken in inbox.taken] == [parcel()]
 
 
 async def test_a_sender_that_takes_no_answers_is_read_no_further(private_directory: Path) -> None:

@@ -53,7 +53,7 @@ async def test_a_browser_connects_with_its_token_as_a_subprotocol(node: Node) ->
         assert await client.recv() == "hello"
     (parcel,) = node.holder.parcels
     assert (parcel.kind, parcel.user_id, parcel.origin) == ("socket", "teacher-7", None)
-    assert parcel.head.startswith(b"GET /v1/ws?cursor=1-0000000000000000 HTTP/1.1\r\n")
+    assert parcel.query == "cursor=1-0000000000000000"
     assert parcel.expires_at == pytest.approx(time.time() + 60, abs=10)
 
 
@@ -77,6 +77,14 @@ async def test_the_query_carries_a_token_where_that_is_allowed(node: Node, priva
 async def test_frames_sent_with_the_head_are_not_lost(node: Node) -> None:
     async with raw_client(node.port, upgrade("/v1/ws", bearer()) + frame(TEXT, b"early")) as client:
         assert await client.next() == Got(TEXT, b"early")
+
+
+async def test_small_frames_leave_at_once_and_the_kernel_gives_up_on_the_dead(node: Node) -> None:
+    async with raw_client(node.port, upgrade("/v1/ws", bearer())):
+        raw = node.holder.sockets[0]
+        assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
 
 
 async def test_a_head_may_come_in_pieces(node: Node) -> None:

@@ -5,16 +5,15 @@ import pytest
 from doorstep.gateway.cursor import START
 from doorstep.gateway.head import HeadError
 from doorstep.gateway.poll import PollRequest
-from doorstep.gateway.query import SocketRequest
-from tests.gateway.wire import request
+from doorstep.gateway.query import SocketRequest, fields_of
 
 
 def poll(query: str) -> PollRequest:
-    return PollRequest.parse(request(f"/v1/notifications?{query}"))
+    return PollRequest.parse(query)
 
 
 def socket(query: str) -> SocketRequest:
-    return SocketRequest.parse(request(f"/v1/ws?{query}"), 1000)
+    return SocketRequest.parse(query, 1000)
 
 
 def test_defaults() -> None:
@@ -67,6 +66,11 @@ def test_replay_is_clamped() -> None:
     assert socket("replay=5000").replay == 1000
 
 
-def test_a_head_that_is_not_whole_is_refused() -> None:
-    with pytest.raises(HeadError):
-        PollRequest.parse(b"GET / HTTP/1.1\r\n")
+def test_the_first_of_a_repeated_name_counts() -> None:
+    assert fields_of("a=1&a=2&b=x%20y&c") == {"a": "1", "b": "x y", "c": ""}
+
+
+def test_too_many_fields_are_refused() -> None:
+    with pytest.raises(HeadError) as caught:
+        fields_of("&".join(["a=1"] * 51))
+    assert (caught.value.status, caught.value.code) == (400, "malformed_query")

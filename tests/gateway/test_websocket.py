@@ -9,9 +9,8 @@ from websockets.exceptions import ConnectionClosed
 
 from doorstep.gateway import websocket
 from doorstep.gateway.close_codes import CloseCode
-from doorstep.gateway.head import HeadError
 from doorstep.gateway.websocket import SocketLimits, WebSocket, text_frame
-from tests.gateway.socket_server import Owner, raw_client, serving
+from tests.gateway.socket_server import ANSWER, Owner, raw_client, serving
 from tests.gateway.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Got, frame, upgrade
 
 
@@ -361,19 +360,6 @@ async def test_a_blocked_client_can_be_closed(monkeypatch: pytest.MonkeyPatch) -
         assert owner.told == ["blocked", "closed"]
 
 
-async def test_small_frames_leave_at_once_and_the_kernel_gives_up_on_the_dead() -> None:
-    ours, theirs = _tcp_pair()
-    owner = Owner()
-    owner.socket = WebSocket(owner, SocketLimits())
-    await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, ours)
-    assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
-    owner.socket.abort()
-    await owner.closed.wait()
-    theirs.close()
-
-
 @pytest.mark.parametrize("how", ["close", "abort"])
 async def test_a_socket_that_ends_before_it_is_accepted_says_nothing(how: str) -> None:
     ours, theirs = _tcp_pair()
@@ -384,7 +370,7 @@ async def test_a_socket_that_ends_before_it_is_accepted_says_nothing(how: str) -
     else:
         owner.socket.abort()
     await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, ours)
-    owner.socket.accept(upgrade())
+    owner.socket.accept(ANSWER)
     owner.socket.send(text_frame(b"x"))
     await owner.closed.wait()
     with theirs:
@@ -398,7 +384,7 @@ async def test_nothing_is_sent_before_the_101() -> None:
     owner.socket = WebSocket(owner, SocketLimits())
     await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, ours)
     owner.socket.send(text_frame(b"too early"))
-    owner.socket.accept(upgrade())
+    owner.socket.accept(ANSWER)
     await asyncio.sleep(0.05)
     theirs.settimeout(5)
     answer = theirs.recv(10_000)
@@ -415,7 +401,7 @@ async def test_bytes_before_the_101_are_kept_but_not_without_end() -> None:
     await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, ours)
     theirs.sendall(frame(TEXT, b"early"))
     await asyncio.sleep(0.05)
-    owner.socket.accept(upgrade())
+    owner.socket.accept(ANSWER)
     assert owner.told == [b"early"]
     theirs.close()
     await owner.closed.wait()
@@ -427,11 +413,6 @@ async def test_bytes_before_the_101_are_kept_but_not_without_end() -> None:
     theirs.sendall(b"x" * 100_000)
     await asyncio.wait_for(owner.closed.wait(), 5)
     theirs.close()
-
-
-def test_what_is_no_upgrade_is_not_accepted() -> None:
-    with pytest.raises(HeadError):
-        WebSocket(Owner(), SocketLimits()).accept(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 
 
 async def test_idle_sockets_keep_no_parser() -> None:

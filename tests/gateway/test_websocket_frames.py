@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doorstep.gateway.websocket import SocketLimits, WebSocket
-from tests.gateway.socket_server import Owner
-from tests.gateway.wire import CONT, PING, TEXT, Got, frame, read_frame, upgrade
+from tests.gateway.socket_server import ANSWER, Owner
+from tests.gateway.wire import CONT, PING, TEXT, Got, frame, read_frame
 
 LIMITS = SocketLimits(max_frame_bytes=300)
 
@@ -28,7 +28,7 @@ async def opened(limits: SocketLimits) -> tuple[Owner, socket.socket]:
     owner.socket = WebSocket(owner, limits)
     loop = asyncio.get_running_loop()
     await loop.connect_accepted_socket(lambda: owner.socket, ours)
-    owner.socket.accept(upgrade())
+    owner.socket.accept(ANSWER)
     assert (await loop.sock_recv(client, 1000)).startswith(b"HTTP/1.1 101")
     return owner, client
 
