@@ -19,7 +19,14 @@ from doorstep.benchmarks.kafka import Kafka, given_kafka, start_kafka
 from doorstep.benchmarks.results import Outcome, Report, Run
 from doorstep.benchmarks.scenario import SHIPPED, Suite, load_scenarios
 from doorstep.benchmarks.screen import Screen
-from doorstep.benchmarks.suite import SHORT_WARM_UP_S, WARM_UP_S, Session, Stage, plan_sessions
+from doorstep.benchmarks.suite import (
+    KAFKA_WARM_UP_S,
+    SHORT_WARM_UP_S,
+    WARM_UP_S,
+    Session,
+    Stage,
+    plan_sessions,
+)
 from doorstep.benchmarks.verdict import Verdict, judge, verdict_of
 
 _MARKS = {True: "[green]ok", False: "[red]MISSED", None: "[yellow]?"}
@@ -63,6 +70,7 @@ def run_suite(options: Options, screen: Screen) -> Report:
             peer=options.peer,
             serve=options.serve,
             warm_up_s=SHORT_WARM_UP_S if options.suite is Suite.SMOKE else options.warm_up_s,
+            kafka_warm_up_s=KAFKA_WARM_UP_S if options.suite in (Suite.BENCH, Suite.FULL) else 0,
         )
         runs = list(_perform_all(stage, sessions, screen))
     report = Report(
