@@ -87,16 +87,16 @@ def decode(record: Record, routes: RouteTable, max_record_bytes: int) -> Event |
 
     A value longer than `max_record_bytes` is rejected unread.
     """
-    route = routes.by_topic.get(record.topic)
-    if route is None:
-        return _UNROUTED
-    value = record.value
-    if value is None:
-        return _TOMBSTONE
+    route, value = routes.by_topic.get(record.topic), record.value
+    if route is None or value is None:
+        return _UNROUTED if route is None else _TOMBSTONE
     if len(value) > max_record_bytes:
         return oversized(len(value), max_record_bytes)
     try:
-        return _understood(record, value, route)
+        envelope = _validated(value, route)
+        if isinstance(route, ContextRoute):
+            return _registration(route, envelope)
+        return _event(record, route, envelope)
     except ValidationError as error:
         return unfit(value, route, error)
     except RejectError as error:
@@ -105,13 +105,6 @@ def decode(record: Record, routes: RouteTable, max_record_bytes: int) -> Event |
 
 _UNROUTED = Skip("unrouted")
 _TOMBSTONE = Skip("tombstone")
-
-
-def _understood(record: Record, value: bytes, route: Route) -> Event | Registration:
-    envelope = _validated(value, route)
-    if isinstance(route, EventRoute):
-        return _event(record, route, envelope)
-    return _registration(route, envelope)
 
 
 def _validated(value: bytes, route: Route) -> Envelope:
@@ -292,14 +285,15 @@ def _source_of(record: Record) -> str:
 def _dedupe_key(record: Record, route: EventRoute, envelope: Envelope, name: str) -> bytes:
     """Hash what makes the event the same event: its business key where it is complete, else its id, else its
     place in Kafka. The event's name goes with it, so that events of two names never collide."""
-    business = [source.read(envelope) for source in route.dedupe]
-    if business and None not in business:
-        return _digest("key", name, *map(str, business))
+    if route.dedupe:
+        business = [source.read(envelope) for source in route.dedupe]
+        if None not in business:
+            return _digest("key", name, *map(str, business))
     if envelope.event_id is not None:
         return _digest("id", name, envelope.event_id.lower())
     return _digest("source", name, _source_of(record))
 
 
 def _digest(*parts: str) -> bytes:
-    """8 bytes. Each part goes with its length, so that no two lists of parts are hashed as the same text."""
-    return xxhash.xxh3_64_digest("".join([f"{len(part)}:{part}" for part in parts]).encode())
+    """8 bytes. `ascii` quotes each part, so that no two lists of parts are hashed as the same text."""
+    return xxhash.xxh3_64_digest(ascii(parts).encode("ascii"))

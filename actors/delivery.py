@@ -6,7 +6,7 @@ it does; whoever calls may be cancelled at any point and begin again with the sa
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -15,7 +15,6 @@ from doorstep.actors.context_cache import ContextCache
 from doorstep.actors.dead_letters import DeadLetterError, DeadLetters, Fault
 from doorstep.actors.decode import Event, Record, Registration
 from doorstep.actors.metrics import ConsumerMetrics
-from doorstep.actors.routing import slot_of
 from doorstep.actors.sorting import Sorted, sort
 from doorstep.actors.store.contexts import Contexts, Parked, Parking, Raw
 from doorstep.actors.store.errors import StoreError
@@ -74,9 +73,13 @@ class Delivery:
         Returns the events that can neither be appended nor parked now, because the parking space is full:
         give them as `stuck` to the next call. Everything else is done with.
         """
-        await self.register(batch, batch.registrations)
-        entries, stuck = await self._resolve(batch, [*stuck, *batch.events])
-        await self._append(entries)
+        if batch.registrations:
+            await self.register(batch, batch.registrations)
+        events = [*stuck, *batch.events]
+        known = self.cache.get
+        users = [event.user_id or known(event.batch_id or "") for _, event in events]
+        stuck = [] if all(users) else await self._resolve(batch, events, users)
+        await self._append(users, events)
         await self._send(batch)
         self._metrics.count("skipped", batch.skipped)
         return stuck
@@ -97,7 +100,7 @@ class Delivery:
         parked_now = partial(self._contexts.parked, batch_id, _RELEASE_AT_ONCE)
         while parked := await self._ask("look for parked events", parked_now):
             released = self.sort(waiting.record for waiting in parked)
-            await self._append([(event.user_id or user_id, event) for _, event in released.events])
+            await self._append([event.user_id or user_id for _, event in released.events], released.events)
             await self._send(released)
             await self._unpark(parked)
         self.cache.learn(batch_id, user_id)
@@ -128,19 +131,13 @@ class Delivery:
                 self._metrics.count("registered", {outcome: 1})
 
     async def _resolve(
-        self, batch: Sorted, events: Sequence[Located]
-    ) -> tuple[list[tuple[str, Event]], list[Located]]:
-        """Who gets which event, in order; and the events that there is no space to park for."""
-        known = self.cache.get
-        users = [event.user_id or known(event.batch_id or "") for _, event in events]
-        unknown = [position for position, user in enumerate(users) if user is None]
-        if not unknown:
-            return [(user or "", event) for user, (_, event) in zip(users, events, strict=True)], []
-        return await self._resolve_unknown(batch, events, users, unknown)
+        self, batch: Sorted, events: Sequence[Located], users: list[str | None]
+    ) -> list[Located]:
+        """Put those `users` of `events` in that were unknown, or park the events.
 
-    async def _resolve_unknown(
-        self, batch: Sorted, events: Sequence[Located], users: list[str | None], unknown: Sequence[int]
-    ) -> tuple[list[tuple[str, Event]], list[Located]]:
+        Returns the events that there is no space to park for.
+        """
+        unknown = [position for position, user in enumerate(users) if not user]
         waiting = [(events[position][1].batch_id or "", _raw(events[position][0])) for position in unknown]
         answers = await self._ask("resolve contexts", partial(self._contexts.resolve_or_park, waiting))
         stuck: list[Located] = []
@@ -154,28 +151,28 @@ class Delivery:
                 case Parking.BATCH_FULL:
                     batch.refuse(events[position][0], self._park_full(events[position][1]), time.time())
         self._metrics.count("parked", {"": sum(answer is Parking.PARKED for answer in answers)})
-        return [(user, event) for user, (_, event) in zip(users, events, strict=True) if user], stuck
+        return stuck
 
-    async def _append(self, entries: Sequence[tuple[str, Event]]) -> None:
-        """Append, one micro-batch at a time: a slot never has two appends in flight."""
+    async def _append(self, users: Iterable[str | None], events: Iterable[Located]) -> None:
+        """Append the events that have a user, one micro-batch at a time.
+
+        So a slot never has two appends in flight.
+        """
+        entries = [
+            (user, event.dedupe_key, event.payload)
+            for user, (_, event) in zip(users, events, strict=True)
+            if user
+        ]
         if not entries:
             return
-        slots: dict[int, list[Entry]] = {}
-        of_user: dict[str, list[Entry]] = {}
-        for user_id, event in entries:
-            into = of_user.get(user_id)
-            if into is None:
-                into = of_user[user_id] = slots.setdefault(slot_of(user_id), [])
-            into.append(Entry(user_id, event.dedupe_key, event.payload))
         async with self._appending:
             with self._metrics.append_seconds.time():
-                await self._ask("append", partial(self._append_verified, slots))
-
-    async def _append_verified(self, slots: Mapping[int, Sequence[Entry]]) -> None:
-        witness = await self._trust()
-        new = await self._log.append(slots, witness)
+                new = await self._ask("append", partial(self._append_verified, entries))
         self._metrics.count("appended", {"": new})
-        self._metrics.count("repeated", {"": sum(map(len, slots.values())) - new})
+        self._metrics.count("repeated", {"": len(entries) - new})
+
+    async def _append_verified(self, entries: Sequence[Entry]) -> int:
+        return await self._log.append(entries, await self._trust())
 
     async def _send(self, batch: Sorted) -> None:
         if batch.letters:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,11 +20,12 @@ from doorstep.actors.metrics import HolderMetrics
 from doorstep.actors.routing import SLOTS, owner_of, slot_of
 from doorstep.actors.store.connection import connect
 from doorstep.actors.store.errors import StoreError, StoreUnavailable
-from doorstep.actors.store.feed import Feed
-from doorstep.actors.store.log import Log, Logged
-from doorstep.actors.subscribers import Outgoing, PollSubscriber, SocketSubscriber, Subscriber
+from doorstep.actors.store.feed import Feed, Pushed
+from doorstep.actors.store.log import Log
+from doorstep.actors.subscribers import PollSubscriber, SocketSubscriber, Subscriber
 from doorstep.actors.topology import Topology
 from doorstep.config.settings import Settings
+from doorstep.gateway import messages
 from doorstep.gateway.auth import Authenticator, Claims
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.cursor import Cursor
@@ -33,7 +34,7 @@ from doorstep.gateway.head import HeadError
 from doorstep.gateway.origin import cors_headers
 from doorstep.gateway.poll import PollConnection
 from doorstep.gateway.problem import Problem
-from doorstep.gateway.websocket import SocketLimits
+from doorstep.gateway.websocket import SocketLimits, text_frame
 
 _HEADS_AT_ONCE = 500
 _AUDIT_PAUSE_S = 1.0
@@ -61,7 +62,7 @@ class Users:
     """Who is connected: the subscribers of each user."""
 
     def __init__(self) -> None:
-        self._of: dict[str, list[Subscriber]] = {}
+        self._of: dict[str, tuple[Subscriber, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._of)
@@ -70,7 +71,7 @@ class Users:
         return iter(self._of)
 
     def of(self, user_id: str) -> Sequence[Subscriber]:
-        """The subscribers of a user, oldest first."""
+        """The subscribers of a user, oldest first: those of now, whoever comes or leaves meanwhile."""
         return self._of.get(user_id, ())
 
     def everyone(self) -> list[Subscriber]:
@@ -79,14 +80,13 @@ class Users:
 
     def add(self, subscriber: Subscriber) -> None:
         """One more device of a user."""
-        self._of.setdefault(subscriber.user_id, []).append(subscriber)
+        self._of[subscriber.user_id] = (*self.of(subscriber.user_id), subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
         """One device less."""
-        of_one = self._of[subscriber.user_id]
-        of_one.remove(subscriber)
-        if not of_one:
-            del self._of[subscriber.user_id]
+        others = tuple(each for each in self._of.pop(subscriber.user_id) if each is not subscriber)
+        if others:
+            self._of[subscriber.user_id] = others
 
 
 class Holder:
@@ -110,6 +110,8 @@ class Holder:
         )
         self._redis = Breaker("redis")
         self.counters = HolderMetrics()
+        self._pushes = 0
+        """Notifications that came since the metrics were asked for: a Counter takes a lock for each step."""
         self._receiver = Receiver(topology.socket_of(name), self._take_over)
         self._connection = connect(settings.redis)
         self._log = Log(self._connection, settings.history)
@@ -134,6 +136,8 @@ class Holder:
         """What Prometheus is told."""
         self.counters.connections.set(len(self._users.everyone()))
         self.counters.users.set(len(self._users))
+        self.counters.pushes.inc(self._pushes)
+        self._pushes = 0
         return self.counters.collect()
 
     async def stop(self) -> None:
@@ -240,14 +244,15 @@ class Holder:
 
     # The feed
 
-    def _push(self, slot: int, pushed: Sequence[Logged]) -> None:
-        self.counters.pushes.inc(len(pushed))
-        for logged in pushed:
-            subscribers = self._users.of(logged.user_id)
+    def _push(self, slot: int, pushed: Iterable[Pushed]) -> None:
+        for user_id, seq, previous, digest, payload in pushed:
+            self._pushes += 1
+            subscribers = self._users.of(user_id.decode())
             if subscribers:
-                outgoing = Outgoing(logged)
-                for subscriber in tuple(subscribers):
-                    subscriber.push(outgoing)
+                message = messages.notification(seq, digest, payload)
+                frame = text_frame(message)  # once, for all devices
+                for subscriber in subscribers:
+                    subscriber.push(seq, previous, digest, message, frame)
 
     def _on_subscribed(self) -> None:
         """The feed was silent for a while: whoever is behind catches up, connected or connecting."""

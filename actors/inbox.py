@@ -13,24 +13,15 @@ read, the subscriber is full or has room again) and answers with what to do. The
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+from typing import Literal
 
 from doorstep.actors.store.log import Logged, Page
 from doorstep.gateway.cursor import START, Cursor
 
-
-class State(Enum):
-    LIVE = auto()
-    READING = auto()
-    BLOCKED = auto()
-
-
-class OnPush(Enum):
-    """What to do with a push."""
-
-    SEND = auto()
-    READ = auto()
-    NOTHING = auto()
+# Words, not an Enum: these are compared for every push, where looking up a member would cost the most.
+State = Literal["live", "reading", "blocked"]
+OnPush = Literal["send", "read", "nothing"]
+"""What to do with a push."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,49 +62,49 @@ class Inbox:
 
     def __init__(self, cursor: Cursor | None) -> None:
         """Start at `cursor`; None: at the head, whatever that is."""
-        self.state = State.READING
+        self.state: State = "reading"
         self._welcomed = False
         self._under_way = True
         self._more = False
         self._seq = -1 if cursor is None else cursor.seq
-        self._digest = "" if cursor is None else cursor.digest
+        self._digest = b"" if cursor is None else cursor.digest.encode()
 
     @property
     def cursor(self) -> Cursor | None:
         """How far the subscriber has got; None until the first page of one that asked for the head."""
-        return None if self._seq < 0 else Cursor(self._seq, self._digest)
+        return None if self._seq < 0 else Cursor(self._seq, self._digest.decode())
 
-    def push(self, pushed: Logged) -> OnPush:
+    def push(self, seq: int, previous: bytes, digest: bytes) -> OnPush:
         """A notification came over the feed: a hint that is usually enough."""
-        if self.state is State.LIVE:
-            if pushed.previous == self._digest and pushed.seq == self._seq + 1:
-                self._seq = pushed.seq
-                self._digest = pushed.digest
-                return OnPush.SEND
+        if self.state == "live":
+            if previous == self._digest and seq == self._seq + 1:
+                self._seq = seq
+                self._digest = digest
+                return "send"
             return self._read()
         self._more = True
-        return OnPush.NOTHING
+        return "nothing"
 
     def is_elsewhere(self, head: Cursor | None) -> bool:
         """Whether a live subscriber stands elsewhere than at the log's head."""
-        return self.state is State.LIVE and (head or START) != self.cursor
+        return self.state == "live" and (head or START) != self.cursor
 
     def see_head(self, head: Cursor | None) -> OnPush:
         """Somebody looked at the log's head: read if that is not where a live subscriber stands."""
-        return self._read() if self.is_elsewhere(head) else OnPush.NOTHING
+        return self._read() if self.is_elsewhere(head) else "nothing"
 
     def block(self) -> None:
         """The subscriber takes no more for now."""
-        self.state = State.BLOCKED
+        self.state = "blocked"
 
     def drain(self) -> OnPush:
         """The subscriber has room again."""
-        return self._read() if self.state is State.BLOCKED else OnPush.NOTHING
+        return self._read() if self.state == "blocked" else "nothing"
 
     def page(self, page: Page) -> Sequence[Step]:
         """A page that was read from this inbox's cursor; nothing to do if the subscriber is full by now."""
         self._under_way = False
-        if self.state is not State.READING:
+        if self.state != "reading":
             return ()
         steps: list[Step] = []
         before = self._before(page)
@@ -125,22 +116,22 @@ class Inbox:
         elif page.notifications:
             steps.append(Send(page.notifications))
             before = Cursor(page.notifications[-1].seq, page.notifications[-1].digest)
-        self._seq, self._digest = before.seq, before.digest
+        self._seq, self._digest = before.seq, before.digest.encode()
         if self._more or (page.notifications and before != page.head):
             self._more = False
             self._under_way = True
             steps.append(Read())
         else:
-            self.state = State.LIVE
+            self.state = "live"
         return steps
 
     def _read(self) -> OnPush:
         """Start reading, unless a page that was asked for before is still to come: it will do."""
-        self.state = State.READING
+        self.state = "reading"
         if self._under_way:
-            return OnPush.NOTHING
+            return "nothing"
         self._under_way = True
-        return OnPush.READ
+        return "read"
 
     def _before(self, page: Page) -> Cursor:
         """Where the subscriber stands before it gets what is on the page."""

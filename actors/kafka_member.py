@@ -18,6 +18,7 @@ from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalSt
 from doorstep.actors.decode import Record
 from doorstep.actors.fetch_sessions import FetchSessions
 from doorstep.actors.kafka_client import member_options, reader_options
+from doorstep.actors.pacing import FetchPace
 from doorstep.actors.recovery import Beginning, Partition
 from doorstep.actors.salvage import salvage
 from doorstep.config.settings import KafkaSettings
@@ -69,7 +70,7 @@ class Member:
         self._kafka = kafka
         self._consumer = AIOKafkaConsumer(client_id=client_id, **member_options(kafka))
         client = self._consumer._client  # there is no other way in
-        client.send = FetchSessions(client.send)
+        client.send = FetchPace(FetchSessions(client.send), kafka.linger_ms / 1000)
 
     async def start(
         self,

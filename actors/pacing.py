@@ -1,18 +1,37 @@
-"""When to poll Kafka next: a few milliseconds of patience make one poll of many small ones."""
+"""When to fetch from Kafka next: a few milliseconds of patience make one fetch of many small ones.
+
+The patience is before the fetch, not after it: what a fetch brings is taken at once, and what comes in the
+meantime waits at the broker for the next one. After it, a record could just miss one fetch, wait for the next,
+and then once more.
+"""
+
+import asyncio
+from typing import Any
+
+from aiokafka.protocol.fetch import FetchRequest
+
+from doorstep.actors.fetch_sessions import Send
 
 
-class Pace:
-    """Keeps polls apart while records keep coming. Times are seconds of one monotonic clock."""
+class FetchPace:
+    """Stands in for the `send` of one aiokafka client, and keeps the fetches from each broker apart."""
 
-    def __init__(self, linger_s: float) -> None:
-        """`linger_s`: the shortest time between the starts of two polls; 0 switches it off."""
+    def __init__(self, send: Send, linger_s: float) -> None:
+        """`linger_s`: the shortest time between the starts of two fetches; 0 switches it off.
+
+        A lone record never waits: a fetch has been waiting for it at the broker. Nor does a backlog, which
+        takes longer to work on than that.
+        """
+        self._send = send
         self._linger_s = linger_s
-        self._earliest = float("-inf")
+        self._sent_at: dict[int, float] = {}
 
-    def wait(self, now: float) -> float:
-        """Seconds until the next poll may start; 0 after a pause, so that a lone record never waits."""
-        return max(self._earliest - now, 0.0)
-
-    def polled(self, started: float, *, brought: bool, more: bool) -> None:
-        """A poll has returned. `brought`: it had records; `more`: it took all it could, so more are there."""
-        self._earliest = started + self._linger_s if brought and not more else float("-inf")
+    async def __call__(self, node_id: int, request: Any, **options: Any) -> Any:
+        """Send a request; a fetch when it is time."""
+        if self._linger_s and isinstance(request, FetchRequest):
+            loop = asyncio.get_running_loop()
+            delay_s = self._sent_at.get(node_id, float("-inf")) + self._linger_s - loop.time()
+            if delay_s > 0:
+                await asyncio.sleep(delay_s)
+            self._sent_at[node_id] = loop.time()
+        return await self._send(node_id, request, **options)

@@ -7,7 +7,6 @@ import structlog
 from doorstep.actors.in_flight import NO_ROOM
 from doorstep.actors.kafka_member import KafkaUnavailableError, UnreadableError
 from doorstep.actors.metrics import ConsumerMetrics
-from doorstep.actors.pacing import Pace
 from doorstep.actors.recovery import Partition
 from doorstep.actors.store.errors import StoreError, StoreUnavailable
 from doorstep.actors.store.marks import Witness
@@ -120,11 +119,10 @@ class Session:
     # Reading
 
     async def _read(self) -> None:
-        pace = Pace(self._tools.settings.kafka.linger_ms / 1000)
         failures = 0
         while True:
             try:
-                await self._read_once(pace)
+                await self._read_once()
             except KafkaUnavailableError as error:
                 failures += 1
                 if failures > _HOPELESS:
@@ -135,14 +133,12 @@ class Session:
                 failures = 0
                 self._tools.kafka.success("poll")
 
-    async def _read_once(self, pace: Pace) -> None:
-        await asyncio.sleep(pace.wait(self._loop.time()))
+    async def _read_once(self) -> None:
         term = self.term
         room = NO_ROOM if term is None else term.room()
         if term is not None and term.state == "running" and not room.of:
             await term.wait_for_room(_POLL_S)
             return
-        started = self._loop.time()
         limit = min(self._tools.settings.kafka.max_poll_records, room.total) if room.of else 1
         whole = term is None or not room.of or len(room.of) == len(term.assigned)
         try:
@@ -150,7 +146,6 @@ class Session:
         except UnreadableError:
             self._rewind()
             polled = await self._member.poll_each(room.of, limit)
-        pace.polled(started, brought=bool(polled), more=sum(len(records) for _, records in polled) >= limit)
         if polled and term is self.term and term is not None and term.state == "running":
             term.take(polled)
         elif polled:

@@ -30,10 +30,11 @@ class Sorted:
 def sort(records: Iterable[Record], routes: RouteTable, max_record_bytes: int, now: float) -> Sorted:
     """Decode records and sort them; `now`, in Unix seconds, dates the dead letters."""
     into = Sorted()
+    add_event = into.events.append
     for record in records:
         match decode(record, routes, max_record_bytes):
             case Event() as event:
-                into.events.append((record, event))
+                add_event((record, event))
             case Registration() as registration:
                 into.registrations.append((record, registration))
             case Reject() as reject:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import orjson
 
-from doorstep.actors.inbox import Inbox, OnPush, Read, Reset, Send, State, Step, Welcome
+from doorstep.actors.inbox import Inbox, OnPush, Read, Reset, Send, Step, Welcome
 from doorstep.actors.metrics import HolderMetrics
 from doorstep.actors.store.log import Logged, Page, Want
 from doorstep.config.settings import Settings
@@ -45,35 +45,6 @@ class Home(Protocol):
         """Verify a token; raises `AuthError`."""
 
 
-class Outgoing:
-    """One notification on its way to every device of its user; each encoding is made once."""
-
-    __slots__ = ("_frame", "_message", "logged")
-
-    def __init__(self, logged: Logged) -> None:
-        self.logged = logged
-        self._message: bytes | None = None
-        self._frame: bytes | None = None
-
-    @property
-    def message(self) -> bytes:
-        """The JSON object."""
-        if self._message is None:
-            self._message = _message(self.logged)
-        return self._message
-
-    @property
-    def frame(self) -> bytes:
-        """The JSON object in a WebSocket text frame."""
-        if self._frame is None:
-            self._frame = text_frame(self.message)
-        return self._frame
-
-
-def _message(logged: Logged) -> bytes:
-    return messages.notification(logged.seq, logged.digest, logged.payload)
-
-
 class Subscriber(ABC):
     """What a socket and a poll have in common: a user, an inbox, and reading for it."""
 
@@ -89,11 +60,12 @@ class Subscriber(ABC):
         self._replay = replay
         self._gone = False
 
-    def push(self, outgoing: Outgoing) -> None:
-        """A notification of this user came over the feed."""
-        action = self.inbox.push(outgoing.logged)
-        if action is OnPush.SEND:
-            self._deliver(outgoing)
+    def push(self, seq: int, previous: bytes, digest: bytes, message: bytes, frame: bytes) -> None:
+        """A notification of this user came over the feed; `message` is what a client gets of it, `frame` the
+        same in a WebSocket text frame."""
+        action = self.inbox.push(seq, previous, digest)
+        if action == "send":
+            self._deliver(message, frame)
         else:
             self._follow(action)
 
@@ -101,7 +73,7 @@ class Subscriber(ABC):
         """Catch up if the head is elsewhere; says whether that was needed."""
         action = self.inbox.see_head(head)
         self._follow(action)
-        return action is OnPush.READ
+        return action == "read"
 
     def want(self) -> Want | None:
         """What to read of the log next; None when this subscriber is gone."""
@@ -127,7 +99,7 @@ class Subscriber(ABC):
             self._home.leave(self)
 
     def _follow(self, action: OnPush) -> None:
-        if action is OnPush.READ:
+        if action == "read":
             self._home.read_for(self)
 
     @abstractmethod
@@ -139,7 +111,7 @@ class Subscriber(ABC):
         """End it from this side; the client is to come back after so long."""
 
     @abstractmethod
-    def _deliver(self, outgoing: Outgoing) -> None: ...
+    def _deliver(self, message: bytes, frame: bytes) -> None: ...
 
     @abstractmethod
     def _tell(self, step: Step) -> None: ...
@@ -209,8 +181,8 @@ class SocketSubscriber(Subscriber):
             self.protocol.send(text_frame(messages.reconnect(after_ms)))
         self.protocol.close(code)
 
-    def _deliver(self, outgoing: Outgoing) -> None:
-        self.protocol.send(outgoing.frame)
+    def _deliver(self, message: bytes, frame: bytes) -> None:
+        self.protocol.send(frame)
 
     def _tell(self, step: Step) -> None:
         match step:
@@ -320,8 +292,8 @@ class PollSubscriber(Subscriber):
         """Answer with what there is: nothing. The client asks again."""
         self._answer(())
 
-    def _deliver(self, outgoing: Outgoing) -> None:
-        self._answer((outgoing.message,))
+    def _deliver(self, message: bytes, frame: bytes) -> None:
+        self._answer((message,))
 
     def _tell(self, step: Step) -> None:
         match step:
@@ -332,7 +304,7 @@ class PollSubscriber(Subscriber):
                 self._answer((), reset=True)
 
     def _time_out(self) -> None:
-        if self.inbox.state is State.LIVE:
+        if self.inbox.state == "live":
             self._answer(())
         elif not self._answered:
             self._answered = True
@@ -348,3 +320,7 @@ class PollSubscriber(Subscriber):
             b"true" if reset or self._malformed else b"false",
         )
         self.protocol.answer(200, body)
+
+
+def _message(logged: Logged) -> bytes:
+    return messages.notification(logged.seq, logged.digest.encode(), logged.payload)

@@ -6,6 +6,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, NoneType
@@ -145,6 +146,7 @@ def _wrong_events(tables: Tables) -> Iterator[Problem]:
             yield Problem(name, "event", f'"{table.event}" {fault}: choose another name')
 
 
+@lru_cache(maxsize=4096)
 def event_name_fault(name: str) -> str | None:
     """Say what keeps `name` from being an event's name, as the end of a sentence; None if nothing does."""
     if name.startswith(RESERVED_PREFIX):

@@ -68,7 +68,7 @@ class KafkaSettings(_Section):
     ssl_keyfile: Path | None = None
     ssl_password: SecretStr | None = None
     linger_ms: float = Field(default=5.0, ge=0, le=50)
-    """The shortest time between two polls while records keep coming; a record after a pause never waits."""
+    """The shortest time between two fetches from a broker; a record after a pause never waits."""
     max_poll_records: int = Field(default=500, ge=1)
     max_in_flight: int = Field(default=1000, ge=1)
     """Records of one partition that may be read but not yet committed."""

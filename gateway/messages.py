@@ -77,12 +77,12 @@ def reconnect(after_ms: int) -> bytes:
     return _message("reconnect", {"after_ms": after_ms})
 
 
-def notification(seq: int, digest: str, payload: bytes) -> bytes:
+def notification(seq: int, digest: bytes, payload: bytes) -> bytes:
     """The message of one log entry; `payload` is a JSON object with at least one field and no `seq`.
 
     Its cursor is written out here: this is done once for every notification that anybody gets.
     """
-    return b'{"seq":%d,"cursor":"%d-%b",%b' % (seq, seq, digest.encode("ascii"), payload[1:])
+    return b'{"seq":%d,"cursor":"%d-%b",%b' % (seq, seq, digest, payload[1:])
 
 
 def parse_op(data: bytes) -> Op:

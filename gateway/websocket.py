@@ -10,8 +10,7 @@ import logging
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
@@ -56,10 +55,8 @@ class SocketLimits:
     _parsers: "list[_Parser]" = field(default_factory=list, init=False, repr=False, compare=False)
 
 
-class _State(Enum):
-    NEW = auto()
-    OPEN = auto()
-    CLOSING = auto()
+# Words, not an Enum: this is compared for every frame, where looking up a member would cost the most.
+_State = Literal["new", "open", "closing"]
 
 
 class WebSocket(asyncio.Protocol):
@@ -78,15 +75,15 @@ class WebSocket(asyncio.Protocol):
         self._early = b""
         self._timer: asyncio.TimerHandle | None = None
         self._heard = False
-        self._state = _State.NEW
+        self._state: _State = "new"
 
     # What the owner calls.
 
     def accept(self, answer: str, early: bytes = b"") -> None:
         """Send the 101 and go on with the bytes that followed the upgrade request."""
-        if self._state is not _State.NEW:
+        if self._state != "new":
             return
-        self._state = _State.OPEN
+        self._state = "open"
         self._write(answer.encode("ascii"))
         self._arm(self._limits.ping_interval_s, self._ping)
         rest, self._early = early + self._early, b""
@@ -95,7 +92,7 @@ class WebSocket(asyncio.Protocol):
 
     def send(self, frame: bytes) -> None:
         """Send a frame built by `text_frame`, or several of them joined."""
-        if self._state is _State.OPEN and self._transport is not None:
+        if self._state == "open" and self._transport is not None:
             self._transport.write(frame)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
@@ -103,18 +100,18 @@ class WebSocket(asyncio.Protocol):
 
         `reason` is at most 123 bytes of UTF-8 (RFC 6455, 5.5); the rest of a longer one is left out.
         """
-        if self._state is _State.NEW:
+        if self._state == "new":
             self.abort()
-        elif self._state is _State.OPEN:
+        elif self._state == "open":
             parser = self._borrow()
             parser.send_close(code, _shortened(reason))
-            self._state = _State.CLOSING
+            self._state = "closing"
             self._flush(parser)
             self._arm(CLOSE_TIMEOUT_S, self.abort)
 
     def abort(self) -> None:
         """Cut the connection off without a word."""
-        self._state = _State.CLOSING
+        self._state = "closing"
         if self._transport is not None:
             self._transport.abort()
 
@@ -124,12 +121,12 @@ class WebSocket(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
-        if self._state is _State.CLOSING:
+        if self._state == "closing":
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
-        if self._state is _State.NEW:
+        if self._state == "new":
             self._hold(data)
             return
         parser = self._borrow()
@@ -142,17 +139,17 @@ class WebSocket(asyncio.Protocol):
         # Who does not read gets no more answers: a flood of pings would fill the buffer with pongs.
         if self._transport is not None:
             self._transport.pause_reading()
-        if self._state is _State.OPEN:
+        if self._state == "open":
             self._events.on_blocked()
 
     def resume_writing(self) -> None:
         if self._transport is not None:
             self._transport.resume_reading()
-        if self._state is _State.OPEN:
+        if self._state == "open":
             self._events.on_drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._state = _State.CLOSING
+        self._state = "closing"
         self._transport = None
         self._parser = None
         if self._timer is not None:
@@ -164,7 +161,7 @@ class WebSocket(asyncio.Protocol):
 
     def message_received(self, opcode: Opcode, data: bytes) -> None:
         """A whole message came; only text is spoken here."""
-        if self._state is not _State.OPEN:
+        if self._state != "open":
             return
         if opcode is Opcode.TEXT:
             self._events.on_text(data)
@@ -206,7 +203,7 @@ class WebSocket(asyncio.Protocol):
 
     def _finish(self) -> None:
         """Close our side and wait for the client's, so that it reads our last words before a reset."""
-        self._state = _State.CLOSING
+        self._state = "closing"
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
             self._arm(CLOSE_TIMEOUT_S, self.abort)

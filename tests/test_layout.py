@@ -23,6 +23,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
         "actors/kafka_client.py",
         "actors/kafka_member.py",
         "actors/fetch_sessions.py",
+        "actors/pacing.py",
         "actors/dead_letters.py",
     ),
     "redis": ("actors/store/",),

@@ -6,7 +6,7 @@ owner is told after every new subscription, and reads the log.
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgpack
@@ -15,10 +15,16 @@ import structlog
 from doorstep.actors.store.calls import Connection
 from doorstep.actors.store.errors import StoreError, StoreUnavailable
 from doorstep.actors.store.link import Link, OnLost, pack
-from doorstep.actors.store.log import Logged, feed_channel
+from doorstep.actors.store.log import feed_channel
 from doorstep.actors.store.server import Server
 
-OnPush = Callable[[int, Sequence[Logged]], None]
+Pushed = tuple[bytes, int, bytes, bytes, bytes]
+"""One notification as an append published it: user, seq, previous digest, digest, payload.
+
+Bytes in a bare tuple, because every holder unpacks all of its slots' notifications, also those for nobody.
+"""
+
+OnPush = Callable[[int, Iterable[Pushed]], None]
 
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 2.0
@@ -29,13 +35,10 @@ _CONFIRM_TIMEOUT_S = 5.0
 logger = structlog.get_logger(__name__)
 
 
-def read_message(message: bytes) -> Sequence[Logged]:
-    """What one append published: a flat msgpack array of (user, seq, previous, digest, payload)."""
+def read_message(message: bytes) -> Iterator[Pushed]:
+    """What one append published: a msgpack array of all notifications' parts, flat."""
     parts = iter(msgpack.unpackb(message, raw=True))
-    return [
-        Logged(user.decode(), seq, previous.decode(), digest.decode(), payload)
-        for user, seq, previous, digest, payload in zip(parts, parts, parts, parts, parts, strict=True)
-    ]
+    return zip(parts, parts, parts, parts, parts, strict=True)
 
 
 class _Subscription:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgpack
 
-from doorstep.actors.routing import slot_of
+from doorstep.actors.routing import SLOTS, slot_of
 from doorstep.actors.store.calls import Call, Connection, Script, command
 from doorstep.actors.store.link import Argument, Reply
 from doorstep.actors.store.marks import Witness, mark_field, marks_key
@@ -26,12 +26,11 @@ _SLOT_BYTES = 1 << 20
 """No call has more than this of one slot, but at least one entry."""
 
 
-class Entry(NamedTuple):
-    """One notification to append: `payload` is its JSON object, `dedupe_key` what makes it a repeat."""
+Entry = tuple[str, bytes, bytes]
+"""One notification to append: its user, what makes it a repeat, and its JSON object.
 
-    user_id: str
-    dedupe_key: bytes
-    payload: bytes
+A plain tuple, because to make a named one takes as long as to find its place in a call.
+"""
 
 
 class Logged(NamedTuple):
@@ -83,6 +82,9 @@ def feed_channel(slot: int) -> str:
     return f"ds:{{s{slot}}}:feed"
 
 
+_ByUser = Sequence[Sequence[Entry]]
+"""The entries of each user of a slot."""
+
 _APPEND = Script("append.lua")
 _READ = Script("read.lua")
 
@@ -102,19 +104,19 @@ class Log:
         self.repairs = 0
         """Users whose keys did not agree with each other and were put right by an append."""
 
-    async def append(self, batches: Mapping[int, Sequence[Entry]], witness: Witness | None = None) -> int:
-        """Append entries, by slot, and say how many were new; the others are repeats.
+    async def append(self, entries: Sequence[Entry], witness: Witness | None = None) -> int:
+        """Append entries and say how many were new; the others are repeats.
 
         Each slot's entries are appended and published in one script, all slots' go out in one write. The
-        entries of one user keep their order. The caller sees to it that every entry is under its user's
-        slot, and that it has no other append of the same slot in flight.
+        entries of one user keep their order. The caller sees to it that no other append of the same slots
+        is in flight.
         Raises `StoreUnavailable`: any part may have been carried out; repeat the same call. Raises
         `StoreLost` where the `witness` is not as it says: nothing was carried out there.
         """
         new = 0
-        for wave in _waves(batches):
-            calls = [self._append_call(group, witness) for group in self._groups(wave)]
-            for new_of_call, repairs in await self._connection.run(calls):
+        while entries:
+            wave, entries = _first_wave(entries)
+            for new_of_call, repairs in await self._connection.run([*self._append_calls(wave, witness)]):
                 new += new_of_call
                 self.repairs += repairs
         return new
@@ -133,29 +135,30 @@ class Log:
         replies = await self._connection.run([command("HMGET", key, "s", "d") for key in keys])
         return [Cursor(int(seq), digest.decode()) if seq and digest else None for seq, digest in replies]
 
-    def _groups(self, wave: Mapping[int, Sequence[Entry]]) -> Iterator[Mapping[int, Sequence[Entry]]]:
-        """What goes into one script call: one slot where slots may be on different servers, else several."""
-        group: dict[int, Sequence[Entry]] = {}
+    def _append_calls(self, entries: Sequence[Entry], witness: Witness | None) -> Iterator[Call]:
+        """One slot a call where slots may be on different servers, else several."""
+        enough = 1 if self._connection.sharded else _CALL_ENTRIES
+        group: dict[int, _ByUser] = {}
         size = 0
-        for slot, entries in wave.items():
-            group[slot] = entries
-            size += len(entries)
-            if self._connection.sharded or size >= _CALL_ENTRIES:
-                yield group
+        for slot, users in _by_slot(entries).items():
+            group[slot] = users
+            size += sum(map(len, users))
+            if size >= enough:
+                yield self._append_call(group, witness)
                 group, size = {}, 0
         if group:
-            yield group
+            yield self._append_call(group, witness)
 
-    def _append_call(self, group: Mapping[int, Sequence[Entry]], witness: Witness | None) -> Call:
+    def _append_call(self, group: Mapping[int, _ByUser], witness: Witness | None) -> Call:
         tag = next(iter(group)) if self._connection.sharded else 0
         keys = [marks_key(tag, witness.group if witness else "")]
         seen = (mark_field(witness.partition), str(witness.mark)) if witness else ("", "")
         message: list[Argument] = [*seen, *self._limits, len(group)]
         payloads: list[bytes] = []
-        for slot, entries in group.items():
-            users = _by_user(entries)
+        for slot, users in group.items():
             message += (feed_channel(slot), len(users))
-            for user_id, of_user in users.items():
+            for of_user in users:
+                user_id = of_user[0][0]
                 keys += keys_of(slot, user_id)
                 message += (user_id, len(of_user))
                 for _, dedupe_key, payload in of_user:
@@ -164,33 +167,36 @@ class Log:
         return _APPEND.call(keys, [msgpack.packb(message, use_bin_type=False), *payloads])
 
 
-def _by_user(entries: Sequence[Entry]) -> Mapping[str, Sequence[Entry]]:
+def _by_slot(entries: Iterable[Entry]) -> Mapping[int, _ByUser]:
+    slots: dict[int, list[list[Entry]]] = {}
     users: dict[str, list[Entry]] = {}
     for entry in entries:
-        users.setdefault(entry.user_id, []).append(entry)
-    return users
+        user_id = entry[0]
+        if user_id in users:
+            users[user_id].append(entry)
+        else:
+            of_user = users[user_id] = [entry]
+            slots.setdefault(slot_of(user_id), []).append(of_user)
+    return slots
 
 
-def _waves(batches: Mapping[int, Sequence[Entry]]) -> Iterator[Mapping[int, Sequence[Entry]]]:
-    """Parts to be sent one after the other, so that no slot's call is too large for the server.
+def _first_wave(entries: Sequence[Entry]) -> tuple[Sequence[Entry], Sequence[Entry]]:
+    """What may be sent at once, so that no slot's call is too large for the server; and the rest.
 
-    Not at once: if the first call for a slot failed, the second one would overtake it.
+    The rest has to wait: if the first call for a slot failed, the second one would overtake it.
     """
-    rest = {slot: entries for slot, entries in batches.items() if entries}
-    while rest:
-        wave = {slot: entries[: _fitting(entries)] for slot, entries in rest.items()}
-        yield wave
-        rest = {slot: left for slot, entries in rest.items() if (left := entries[len(wave[slot]) :])}
-
-
-def _fitting(entries: Sequence[Entry]) -> int:
-    """How many of the first entries fit into one call: at least one."""
-    size = 0
-    for count, entry in enumerate(entries):
-        size += len(entry.payload)
-        if count and (count == _SLOT_ENTRIES or size > _SLOT_BYTES):
-            return count
-    return len(entries)
+    if len(entries) <= _SLOT_ENTRIES and sum([len(payload) for _, _, payload in entries]) <= _SLOT_BYTES:
+        return entries, ()
+    wave: list[Entry] = []
+    rest: list[Entry] = []
+    counts, sizes = [0] * SLOTS, [0] * SLOTS
+    for entry in entries:
+        slot = slot_of(entry[0])
+        counts[slot] += 1
+        sizes[slot] += len(entry[2])
+        fits = counts[slot] <= _SLOT_ENTRIES and sizes[slot] <= _SLOT_BYTES
+        (wave if fits or counts[slot] == 1 else rest).append(entry)
+    return wave, rest
 
 
 def _read_call(want: Want) -> Call:

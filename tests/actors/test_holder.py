@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from doorstep.actors.holder import Holder
 from doorstep.actors.routing import slot_of
 from doorstep.actors.store.connection import connect
-from doorstep.actors.store.log import Entry, Log
+from doorstep.actors.store.log import Log
 from doorstep.actors.topology import Topology
 from doorstep.config.settings import Settings, load_settings
 from doorstep.gateway.auth import Authenticator
@@ -43,8 +43,7 @@ class World:
     async def append(self, user_id: str, count: int, size: int = 10) -> None:
         """Notifications of `size` characters for a user."""
         body = json.dumps({"event": "e", "data": {"text": "x" * size}}).encode()
-        entries = [Entry(user_id, secrets.token_bytes(8), body) for _ in range(count)]
-        await self.log.append({slot_of(user_id): entries})
+        await self.log.append([(user_id, secrets.token_bytes(8), body) for _ in range(count)])
 
     def connect(self, token: str, query: str = "") -> connect_socket:
         """A socket with this token."""
@@ -65,6 +64,13 @@ async def message(ws: ClientConnection) -> Any:
     """The next message."""
     async with asyncio.timeout(10):
         return json.loads(await ws.recv())
+
+
+async def pushes(holder: Holder) -> float:
+    """How many it has counted."""
+    return {sample.name: sample.value for each in await holder.metrics() for sample in each.samples}[
+        "doorstep_pushes_total"
+    ]
 
 
 @contextlib.asynccontextmanager
@@ -118,6 +124,7 @@ async def test_a_push_reaches_every_device(valkey: ValkeyServer, run_dir: Path, 
         assert [(await message(ws))["seq"] for ws in (one, one, two, two)] == [1, 2, 1, 2]
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(other.recv(), 0.3)
+        assert [await pushes(here.holder), await pushes(here.holder)] == [2, 2]
 
 
 async def test_replay_begins_before_the_head(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:

@@ -49,7 +49,7 @@ def test_control_messages(message: bytes, expected: object) -> None:
 
 
 def test_a_notification_is_its_payload_with_number_and_cursor_in_front() -> None:
-    message = messages.notification(42, CURSOR.digest, b'{"event":"essay.slot.assigned","id":"e1"}')
+    message = messages.notification(42, CURSOR.digest.encode(), b'{"event":"essay.slot.assigned","id":"e1"}')
     assert message == b'{"seq":42,"cursor":"42-9f3c2b7a10d4e655","event":"essay.slot.assigned","id":"e1"}'
 
 

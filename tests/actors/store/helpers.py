@@ -18,20 +18,20 @@ def redis_settings(url: str, *, cluster: bool = False, timeout_s: float = 5.0) -
 
 def entry(user: str, key: str, payload: bytes | None = None) -> Entry:
     """An entry with a readable dedupe key."""
-    return Entry(user, key.encode(), payload if payload is not None else b'{"id":"%s"}' % key.encode())
+    return user, key.encode(), payload if payload is not None else b'{"id":"%s"}' % key.encode()
 
 
-def by_slot(entries: Iterable[Entry]) -> dict[int, list[Entry]]:
-    """Entries as `Log.append` takes them."""
-    batches: dict[int, list[Entry]] = {}
-    for each in entries:
-        batches.setdefault(slot_of(each.user_id), []).append(each)
-    return batches
+def by_slot(users: Iterable[str]) -> dict[int, list[str]]:
+    """The users of each slot, in order."""
+    slots: dict[int, list[str]] = {}
+    for user in users:
+        slots.setdefault(slot_of(user), []).append(user)
+    return slots
 
 
 async def append(log: Log, user: str, *keys: str) -> tuple[int, int]:
     """Append entries with these dedupe keys to one user's log: how many were new, and its last number."""
-    new = await log.append({slot_of(user): [entry(user, key) for key in keys]})
+    new = await log.append([entry(user, key) for key in keys])
     (head,) = await log.heads([user])
     return new, head.seq if head else 0
 

@@ -1,19 +1,18 @@
 """The owner of a feed, for tests."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from doorstep.actors.store.calls import Connection
-from doorstep.actors.store.feed import Feed
-from doorstep.actors.store.log import Logged
+from doorstep.actors.store.feed import Feed, Pushed
 
 
 class Owner:
     """Writes down what a feed tells it."""
 
     def __init__(self, connection: Connection) -> None:
-        self.pushes: list[tuple[int, Sequence[Logged]]] = []
+        self.pushes: list[tuple[int, Sequence[Pushed]]] = []
         self.events: list[str] = []
         self.fault: Exception | None = None
         """To be raised by the next push, once."""
@@ -24,7 +23,7 @@ class Owner:
 
     def seen(self) -> list[tuple[str, int]]:
         """User and number of all notifications, in the order they came."""
-        return [(each.user_id, each.seq) for _, push in self.pushes for each in push]
+        return [(user.decode(), seq) for _, push in self.pushes for user, seq, *_ in push]
 
     async def until(self, *, pushes: int = 0, events: Sequence[str] | None = None) -> None:
         """Wait for so many pushes, or until exactly these events have happened."""
@@ -36,11 +35,11 @@ class Owner:
         assert len(self.pushes) >= pushes
         assert self.events == (events or self.events)
 
-    def _push(self, slot: int, notifications: Sequence[Logged]) -> None:
+    def _push(self, slot: int, pushed: Iterable[Pushed]) -> None:
         fault, self.fault = self.fault, None
         if fault is not None:
             raise fault
-        self.pushes.append((slot, notifications))
+        self.pushes.append((slot, list(pushed)))
         self._changed.set()
 
     def _subscribed(self) -> None:

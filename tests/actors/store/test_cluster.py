@@ -71,9 +71,9 @@ async def test_hash_slots_are_those_of_the_server(nodes: Sequence[Eyes]) -> None
 
 async def test_append_and_read_on_all_masters(clustered: Connection, nodes: Sequence[Eyes]) -> None:
     log = Log(clustered, HistorySettings())
-    batches = by_slot(entry(user, key) for key in "ab" for user in USERS)
-    assert await log.append(batches) == 2 * len(USERS)
-    assert await log.append(batches) == 0
+    entries = [entry(user, key) for key in "ab" for user in USERS]
+    assert await log.append(entries) == 2 * len(USERS)
+    assert await log.append(entries) == 0
     pages = await log.read([Want(user, START, 10) for user in USERS])
     assert all(keys_of(page) == ["a", "b"] for page in pages)
     assert await log.heads(USERS) == [page.head for page in pages]
@@ -84,12 +84,10 @@ async def test_feeds_of_all_masters(clustered: Connection, nodes: Sequence[Eyes]
     owner = Owner(clustered)
     await owner.feed.start()
     await owner.feed.subscribe(range(SLOTS))
-    batches = by_slot(entry(user, "a") for user in USERS)
-    await Log(clustered, HistorySettings()).append(batches)
-    await owner.until(pushes=len(batches))
-    assert {slot: [each.user_id for each in push] for slot, push in owner.pushes} == {
-        slot: [each.user_id for each in of_slot] for slot, of_slot in batches.items()
-    }
+    await Log(clustered, HistorySettings()).append([entry(user, "a") for user in USERS])
+    await owner.until(pushes=len(by_slot(USERS)))
+    users = {slot: [user.decode() for user, *_ in push] for slot, push in owner.pushes}
+    assert users == by_slot(USERS)
     nodes[1]("CLIENT", "KILL", "TYPE", "pubsub")
     await owner.until(events=["subscribed", "lost", "subscribed"])
     await owner.feed.unsubscribe(range(1, SLOTS))
@@ -184,7 +182,7 @@ async def _append_until(log: Log, user: str, done: asyncio.Event) -> int:
     number = 0
     while not done.is_set():
         with suppress(StoreUnavailable):
-            await log.append({slot_of(user): [entry(user, f"{number}")]})
+            await log.append([entry(user, f"{number}")])
             number += 1
         await asyncio.sleep(0.002)
     return number
@@ -221,15 +219,15 @@ async def test_a_master_that_is_gone(valkey_cluster: ValkeyCluster) -> None:
     connection = connect(redis_settings(valkey_cluster.url, cluster=True, timeout_s=1))
     log, eyes = Log(connection, HistorySettings()), Eyes(valkey_cluster.nodes[2].url)
     eyes("CONFIG", "SET", "appendfsync", "always")  # or it would die with what it acknowledged
-    await log.append(by_slot(entry(user, "a") for user in USERS))
+    await log.append([entry(user, "a") for user in USERS])
     valkey_cluster.nodes[2].stop(kill=True)
     with pytest.raises(StoreUnavailable):
-        await log.append(by_slot(entry(user, "b") for user in USERS))
+        await log.append([entry(user, "b") for user in USERS])
     valkey_cluster.nodes[2].start()
     async with asyncio.timeout(20):
         while True:
             with suppress(StoreUnavailable):
-                await log.append(by_slot(entry(user, "b") for user in USERS))
+                await log.append([entry(user, "b") for user in USERS])
                 break
             await asyncio.sleep(0.1)
     pages = await log.read([Want(user, START, 10) for user in USERS])
@@ -249,7 +247,7 @@ async def test_a_replica_that_takes_over(valkey_cluster: ValkeyCluster, tmp_path
         node("CONFIG", "SET", "cluster-node-timeout", 1000)
     connection = connect(redis_settings(valkey_cluster.url, cluster=True, timeout_s=2))
     log, marks = Log(connection, HistorySettings()), Marks(connection)
-    await log.append(by_slot(entry(user, "a") for user in USERS))
+    await log.append([entry(user, "a") for user in USERS])
     await marks.write("g", {("t", 0): 5})
     identity = await marks.server_identity()
     everyone[2]("WAIT", 1, 5000)
@@ -257,7 +255,7 @@ async def test_a_replica_that_takes_over(valkey_cluster: ValkeyCluster, tmp_path
     async with asyncio.timeout(30):
         while True:
             with suppress(StoreUnavailable):
-                await log.append(by_slot(entry(user, "b") for user in USERS))
+                await log.append([entry(user, "b") for user in USERS])
                 break
             await asyncio.sleep(0.1)
     pages = await log.read([Want(user, START, 10) for user in USERS])

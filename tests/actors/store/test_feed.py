@@ -11,7 +11,7 @@ from doorstep.actors.routing import slot_of
 from doorstep.actors.store.calls import Connection
 from doorstep.actors.store.connection import connect
 from doorstep.actors.store.errors import StoreUnavailable
-from doorstep.actors.store.log import Log, Logged
+from doorstep.actors.store.log import Log
 from doorstep.config.settings import HistorySettings
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import append, by_slot, cursors_of, entry, redis_settings
@@ -38,28 +38,28 @@ async def test_what_is_new_is_pushed_as_it_was_appended(owner: Owner, log: Log) 
     await append(log, USER, "b")
     await append(log, USER, "b", "c")
     await owner.until(pushes=2)
-    chain = cursors_of("abc")
+    user, chain = USER.encode(), [cursor.digest.encode() for cursor in cursors_of("abc")]
     assert owner.pushes == [
         (
             SLOT,
             [
-                Logged(USER, 1, chain[0].digest, chain[1].digest, b'{"id":"a"}'),
-                Logged(USER, 2, chain[1].digest, chain[2].digest, b'{"id":"b"}'),
+                (user, 1, chain[0], chain[1], b'{"id":"a"}'),
+                (user, 2, chain[1], chain[2], b'{"id":"b"}'),
             ],
         ),
-        (SLOT, [Logged(USER, 3, chain[2].digest, chain[3].digest, b'{"id":"c"}')]),
+        (SLOT, [(user, 3, chain[2], chain[3], b'{"id":"c"}')]),
     ]
 
 
 async def test_one_push_a_slot_and_only_of_the_wanted_ones(owner: Owner, log: Log) -> None:
-    batches = by_slot(entry(f"user-{number}", f"k{number}") for number in range(300))
-    wanted = sorted(batches)[:20]
+    users = by_slot(f"user-{number}" for number in range(300))
+    wanted = sorted(users)[:20]
     await owner.feed.subscribe(wanted)
-    await log.append(batches)
+    await log.append([entry(user, f"k-{user}") for of_slot in users.values() for user in of_slot])
     await owner.until(pushes=len(wanted))
     await asyncio.sleep(0.05)
-    assert {slot: [each.user_id for each in push] for slot, push in owner.pushes} == {
-        slot: [each.user_id for each in batches[slot]] for slot in wanted
+    assert {slot: [user.decode() for user, *_ in push] for slot, push in owner.pushes} == {
+        slot: users[slot] for slot in wanted
     }
     assert len(owner.pushes) == len(wanted)
 
@@ -67,9 +67,9 @@ async def test_one_push_a_slot_and_only_of_the_wanted_ones(owner: Owner, log: Lo
 async def test_large_and_odd_payloads(owner: Owner, log: Log) -> None:
     await owner.feed.subscribe([SLOT])
     payloads = [bytes(range(256)), b"", b"x" * 2_000_000]
-    await log.append({SLOT: [entry(USER, f"{len(each)}", each) for each in payloads]})
+    await log.append([entry(USER, f"{len(each)}", each) for each in payloads])
     await owner.until(pushes=2)  # two calls, as they are large
-    assert [each.payload for _, push in owner.pushes for each in push] == payloads
+    assert [payload for _, push in owner.pushes for *_, payload in push] == payloads
 
 
 async def test_slots_come_and_go(owner: Owner, log: Log) -> None:

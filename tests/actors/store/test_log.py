@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, suppress
 import msgpack
 import pytest
 
-from doorstep.actors.routing import slot_of
 from doorstep.actors.store.calls import Call, Connection, Script
 from doorstep.actors.store.connection import connect
 from doorstep.actors.store.errors import StoreError, StoreLost, StoreUnavailable
@@ -33,6 +32,7 @@ from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers import ValkeyServer
 
 USER = "teacher-1"
+FOUR_USERS = ["a", "b", "c", "d"]
 
 
 async def test_appends_are_numbered_and_read_back_in_order(log: Log) -> None:
@@ -60,12 +60,12 @@ async def test_a_key_twice_in_one_batch_is_appended_once(log: Log) -> None:
 
 
 async def test_the_same_key_of_two_users_is_no_repeat(log: Log) -> None:
-    assert await log.append(by_slot([entry("u", "a"), entry("v", "a")])) == 2
+    assert await log.append([entry("u", "a"), entry("v", "a")]) == 2
 
 
 async def test_many_slots_and_mixed_users_keep_their_order(log: Log) -> None:
     entries = [entry(f"user-{number % 40}", f"key-{number}") for number in range(400)]
-    assert await log.append(by_slot(entries)) == 400
+    assert await log.append(entries) == 400
     for user in range(40):
         page = await read(log, f"user-{user}")
         assert keys_of(page) == [f"key-{number}" for number in range(user, 400, 40)]
@@ -75,16 +75,27 @@ async def test_many_slots_and_mixed_users_keep_their_order(log: Log) -> None:
 async def test_more_of_one_slot_than_fits_into_a_call(log: Log) -> None:
     keys = [f"{number}" for number in range(5000)]
     assert await append(log, USER, *keys) == (5000, 5000)
-    large = [Entry(USER, b"large%d" % number, b"x" * 600_000) for number in range(5)]
-    assert await log.append({slot_of(USER): large}) == 5
+    large = [(USER, b"large%d" % number, b"x" * 600_000) for number in range(5)]
+    assert await log.append(large) == 5
     assert [each.payload for each in (await read(log, USER, None, replay=1)).notifications] == [
         b"x" * 600_000
     ]
 
 
+async def test_more_of_several_slots_than_fits_into_a_call(log: Log, eyes: Eyes) -> None:
+    pushes = eyes.listen()
+    users = ["user-0", "user-1", "user-2"]
+    assert len(by_slot(users)) == 3
+    entries = [entry(user, f"{number}") for number in range(600) for user in users]
+    assert await log.append(entries) == 1800
+    sizes = [len(list(read_message(push))) for push in pushes(6)]
+    assert sizes == [*[500] * 3, *[100] * 3]
+    for user in users:
+        assert keys_of(await read(log, user)) == [f"{number}" for number in range(600)]
+
+
 async def test_nothing_to_append(log: Log) -> None:
-    assert await log.append({}) == 0
-    assert await log.append({3: []}) == 0
+    assert await log.append([]) == 0
 
 
 @pytest.mark.parametrize("user", ["ü-Lehrer 1", "a}b{c}", "{x}", "*", "log:head", "\x00\n"])
@@ -96,7 +107,7 @@ async def test_any_text_is_a_user_id(log: Log, user: str) -> None:
 
 async def test_keys_and_payloads_may_be_any_bytes(log: Log) -> None:
     every_byte = bytes(range(256))
-    batch = {slot_of(USER): [Entry(USER, every_byte, every_byte), Entry(USER, b"", b"")]}
+    batch = [(USER, every_byte, every_byte), (USER, b"", b"")]
     assert await log.append(batch) == 2
     assert await log.append(batch) == 0
     assert [each.payload for each in (await read(log, USER)).notifications] == [every_byte, b""]
@@ -121,9 +132,8 @@ async def test_pages_continue_each_other_up_to_the_head(log: Log) -> None:
 
 
 async def test_a_page_is_bounded_by_bytes_but_never_empty(log: Log) -> None:
-    slot = slot_of(USER)
-    await log.append({slot: [Entry(USER, b"%d" % number, b"x" * 200_000) for number in range(4)]})
-    await log.append({slot: [Entry(USER, b"huge", b"x" * 900_000)]})
+    await log.append([(USER, b"%d" % number, b"x" * 200_000) for number in range(4)])
+    await log.append([(USER, b"huge", b"x" * 900_000)])
     assert len((await read(log, USER)).notifications) == 2
     (want,) = await log.heads([USER])
     assert want is not None
@@ -417,24 +427,23 @@ async def test_arguments_of_the_right_shape_are_taken(connection: Connection) ->
 async def test_an_append_whose_witness_is_gone_writes_nothing(
     connection: Connection, log: Log, eyes: Eyes
 ) -> None:
-    marks, slot = Marks(connection), slot_of(USER)
+    marks = Marks(connection)
     partition = ("t", 3)
     await marks.write("g", {partition: 7})
-    assert await log.append({slot: [entry(USER, "a")]}, Witness("g", partition, 7)) == 1
+    assert await log.append([entry(USER, "a")], Witness("g", partition, 7)) == 1
     for witness in (Witness("g", partition, 8), Witness("g", ("t", 4), 7), Witness("h", partition, 7)):
         with pytest.raises(StoreLost, match="witness"):
-            await log.append({slot: [entry(USER, "b")]}, witness)
+            await log.append([entry(USER, "b")], witness)
     eyes("FLUSHALL")
     with pytest.raises(StoreLost):
-        await log.append({slot: [entry(USER, "b")]}, Witness("g", partition, 7))
+        await log.append([entry(USER, "b")], Witness("g", partition, 7))
     assert eyes("DBSIZE") == 0
 
 
 async def test_a_server_that_forgot_the_scripts(log: Log, eyes: Eyes) -> None:
     await append(log, USER, "a")
     eyes("SCRIPT", "FLUSH")
-    batches = by_slot([entry(f"user-{number}", "k") for number in range(200)])
-    assert await log.append(batches) == 200
+    assert await log.append([entry(f"user-{number}", "k") for number in range(200)]) == 200
     eyes("SCRIPT", "FLUSH")
     assert keys_of(await read(log, USER)) == ["a"]
 
@@ -446,13 +455,13 @@ async def test_a_full_server_takes_all_of_a_call_or_nothing(valkey_factory: Valk
         written = 0
         with suppress(StoreUnavailable):
             for written in range(100):
-                await log.append({1: _four_users(written)})
+                await log.append(_four_users(written))
         assert 0 < written < 99
-        assert [eyes("XLEN", f"ds:{{s1}}:user-{number}:log") for number in range(4)] == [written] * 4
+        assert [eyes("XLEN", log_key(user)) for user in FOUR_USERS] == [written] * 4
         with pytest.raises(StoreUnavailable, match="OOM"):
-            await log.append({1: _four_users(written)})
+            await log.append(_four_users(written))
         eyes("CONFIG", "SET", "maxmemory", "0")
-        assert await log.append({1: _four_users(written)}) == 4
+        assert await log.append(_four_users(written)) == 4
     eyes.close()
 
 
@@ -471,8 +480,8 @@ async def test_an_entry_that_could_not_be_added_is_no_repeat(valkey_factory: Val
 
 
 def _four_users(number: int) -> list[Entry]:
-    """Under one slot, so that they are one call."""
-    return [Entry(f"user-{user}", b"%d" % number, b"x" * 50_000) for user in range(4)]
+    """One call."""
+    return [(user, b"%d" % number, b"x" * 50_000) for user in FOUR_USERS]
 
 
 @asynccontextmanager
@@ -511,5 +520,5 @@ async def test_a_reply_that_got_lost(valkey: ValkeyServer, proxy_factory: ProxyF
     proxy.release_replies()
     assert await append(log, USER, "b", "c", "d") == (1, 4)
     assert keys_of(await read(log, USER)) == ["a", "b", "c", "d"]
-    assert [[each.seq for each in read_message(push)] for push in pushes(3)] == [[1], [2, 3], [4]]
+    assert [[seq for _, seq, *_ in read_message(push)] for push in pushes(3)] == [[1], [2, 3], [4]]
     await connection.close()

@@ -120,9 +120,8 @@ class LogMachine(RuleBasedStateMachine):
     def _was_published(self, user: str, new: list[Cursor]) -> None:
         if new:
             (message,) = self.pushes(1)
-            published = read_message(message)
-            assert [each.user_id for each in published] == [user] * len(new)
-            assert [each.cursor for each in published] == new
+            published = [(user, seq, digest) for user, seq, _, digest, _ in read_message(message)]
+            assert published == [(user.encode(), each.seq, each.digest.encode()) for each in new]
 
     @rule(user=USERS, after=st.one_of(cursors, st.none(), st.just(START)), limit=LIMITS, replay=LIMITS)
     def read(self, user: str, after: Cursor | None, limit: int, replay: int) -> None:
