@@ -1,8 +1,8 @@
 """When to fetch from Kafka next: a few milliseconds of patience make one fetch of many small ones.
 
 The patience is before the fetch, not after it: what a fetch brings is taken at once, and what comes in the
-meantime waits at the broker for the next one. After it, a record could just miss one fetch, wait for the next,
-and then once more.
+meantime waits at the broker for the next one. After it, a record could just miss one fetch, wait for the
+next, and then once more.
 """
 
 import asyncio

@@ -67,7 +67,7 @@ class KafkaSettings(_Section):
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
     ssl_password: SecretStr | None = None
-    linger_ms: float = Field(default=5.0, ge=0, le=50)
+    linger_ms: float = Field(default=6.0, ge=0, le=50)
     """The shortest time between two fetches from a broker; a record after a pause never waits."""
     max_poll_records: int = Field(default=500, ge=1)
     max_in_flight: int = Field(default=1000, ge=1)
