@@ -40,7 +40,6 @@ _PRODUCE_S = 120.0
 _SETTLE_S = 1.0
 _READ_UP_S = 60.0
 _SATURATED_P99_MS = 500.0
-_BACKLOG_PAUSE_S = 0.002
 _BUSY = 0.9
 _CURVE_PERCENTS = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 100.0)
 
@@ -184,7 +183,7 @@ class Conductor:
         self._target.process.signal(signal.SIGSTOP)
         try:
             report = self._produce(time.monotonic_ns(), step)
-            begun = self._begin(time.monotonic_ns(), _BACKLOG_PAUSE_S)
+            begun = self._begin(time.monotonic_ns())
         finally:
             self._target.process.signal(signal.SIGCONT)
         return begun, report
@@ -237,8 +236,8 @@ class Conductor:
 
     # --- common
 
-    def _begin(self, start_ns: int, pause_s: float = 0) -> _Begun:
-        self._generator.begin(start_ns, pause_s)
+    def _begin(self, start_ns: int) -> _Begun:
+        self._generator.begin(start_ns)
         return _Begun(start_ns, self._meter.cpu_s())
 
     def _wait(

@@ -80,9 +80,9 @@ class Generator:
         """Let a share of the clients read no more, until the next `disconnect`."""
         return self._tell_each(Mute(share))
 
-    def begin(self, start_ns: int, pause_s: float = 0) -> Sight:
-        """A load starts at `start_ns`; the clients look for events with pauses of `pause_s`."""
-        return self._tell_each(Begin(start_ns, pause_s))
+    def begin(self, start_ns: int) -> Sight:
+        """A load starts at `start_ns`."""
+        return self._tell_each(Begin(start_ns))
 
     def look(self) -> Sight:
         """Where the clients are."""

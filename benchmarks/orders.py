@@ -70,9 +70,6 @@ class Begin:
     """A load starts at `start_ns`: forget the samples so far. Answered with `Sight`."""
 
     start_ns: int
-    pause_s: float = 0
-    """How long to sleep between two looks at the sockets. Where the rate is measured and not the latency,
-    clients that wake up for every single event would take the processor from the server each time."""
 
 
 @dataclass(frozen=True, slots=True)

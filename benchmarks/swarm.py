@@ -68,7 +68,6 @@ class Swarm:
         self._bytes = 0
         self._last_ns = 0
         self._begun_ns = 0
-        self._pause_s = 0.0
         self._health = HealthMeter()
 
     # --- the loop
@@ -81,8 +80,6 @@ class Swarm:
     def run_once(self) -> None:
         """Wait for something to happen, and deal with all that has."""
         clients, handlers = self._by_fd, self._handlers
-        if self._pause_s:
-            time.sleep(self._pause_s)
         for fd, events in self._epoll.poll(_POLL_S):
             if fd in clients:
                 self._on_ready(fd, clients[fd], events)
@@ -187,8 +184,7 @@ class Swarm:
                 self._disconnect()
             case Mute(share):
                 self._mute(share)
-            case Begin(start_ns, pause_s):
-                self._pause_s = pause_s
+            case Begin(start_ns):
                 self._begin(start_ns)
             case Expect(totals):
                 self._totals = totals
