@@ -23,6 +23,9 @@ MAX_REASON_BYTES = 123
 MAX_EARLY_BYTES = 16 * 1024
 MAX_IDLE_PARSERS = 32
 _PING = b"\x89\x00"
+_PONG = b"\x8a\x80"
+"""Before the four bytes of its mask, which mask nothing."""
+_PONG_BYTES = 6
 
 _PARSER_LOG = logging.Logger("doorstep.gateway.websocket", logging.WARNING)
 _PARSER_LOG.parent = logging.getLogger()
@@ -129,6 +132,8 @@ class WebSocket(asyncio.Protocol):
         if self._state == "new":
             self._hold(data)
             return
+        if len(data) == _PONG_BYTES and data.startswith(_PONG) and self._parser is None:
+            return  # the answer to a ping, which is most of what an idle client says: nothing to parse
         parser = self._borrow()
         parser.receive_data(data)
         self._flush(parser)
