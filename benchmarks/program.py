@@ -70,7 +70,7 @@ def run_suite(options: Options, screen: Screen) -> Report:
             peer=options.peer,
             serve=options.serve,
             warm_up_s=SHORT_WARM_UP_S if options.suite is Suite.SMOKE else options.warm_up_s,
-            kafka_warm_up_s=KAFKA_WARM_UP_S if options.suite in (Suite.BENCH, Suite.FULL) else 0,
+            kafka_warm_up_s=KAFKA_WARM_UP_S if _is_thorough(options) else 0,
         )
         runs = list(_perform_all(stage, sessions, screen))
     report = Report(
@@ -102,6 +102,11 @@ def _row(outcome: Outcome) -> Sequence[str]:
         "" if value is None else f"{value:,.4g} {outcome.unit}" for value in (outcome.measured, outcome.limit)
     ]
     return (outcome.scenario, outcome.load or "", outcome.claim, *shown, mark, outcome.note)
+
+
+def _is_thorough(options: Options) -> bool:
+    """Whether figures are wanted, and a shorter warm-up is not."""
+    return options.suite in (Suite.BENCH, Suite.FULL) and options.warm_up_s >= WARM_UP_S
 
 
 def _targets(options: Options, screen: Screen) -> Sequence[str]:
