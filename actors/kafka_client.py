@@ -11,7 +11,8 @@ _METADATA_AGE_MS = 5_000
 """How soon a topic or partition that did not exist at the start is found."""
 _REBALANCE_MS = 10_000
 _RETRY_MS = 250
-_PARTITION_FETCH_BYTES = 256 * 1024
+_PARTITION_FETCH_BYTES = 1 << 20
+_FETCH_BYTES = 2 << 20
 
 
 def connection_options(kafka: KafkaSettings) -> dict[str, Any]:
@@ -40,7 +41,9 @@ def reader_options(kafka: KafkaSettings) -> dict[str, Any]:
         "auto_offset_reset": "earliest",
         "fetch_max_wait_ms": kafka.fetch_max_wait_ms,
         # aiokafka asks a broker for more only when what it got is read: small answers keep it reading ahead.
+        # Much of few partitions is much of few users, which costs less than little of many.
         "max_partition_fetch_bytes": _PARTITION_FETCH_BYTES,
+        "fetch_max_bytes": _FETCH_BYTES,
     }
 
 

@@ -216,10 +216,11 @@ class Term:
         starts = await tools.kafka.persist(
             "find offsets", partial(tools.member.offsets_of, place.starts), KafkaUnavailableError
         )
+        window = tools.settings.history.dedupe_window
         self._in_flight = InFlight(
             starts,
-            cap=tools.settings.kafka.max_in_flight,
-            window=tools.settings.history.dedupe_window,
+            cap=tools.settings.kafka.max_in_flight or window,
+            window=window,
             apart=tools.context_topics,
         )
         keep = partial(self._keep, starts)

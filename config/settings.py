@@ -69,9 +69,10 @@ class KafkaSettings(_Section):
     ssl_password: SecretStr | None = None
     linger_ms: float = Field(default=6.0, ge=0, le=50)
     """The shortest time between two fetches from a broker; a record after a pause never waits."""
-    max_poll_records: int = Field(default=500, ge=1)
-    max_in_flight: int = Field(default=1000, ge=1)
-    """Records of one partition that may be read but not yet committed."""
+    max_poll_records: int = Field(default=1000, ge=1)
+    max_in_flight: int | None = Field(default=None, ge=1)
+    """Records of one partition that may be read but not yet committed. Unset: as many as of all of them
+    together, which is `history.dedupe_window`."""
     max_record_bytes: int = Field(default=1 << 20, ge=1024)
     """A longer value is dead-lettered as `oversized`."""
     commit_interval_ms: int = Field(default=500, ge=10)
@@ -176,7 +177,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _in_flight_fits_the_window(self) -> Self:
-        if self.kafka.max_in_flight > self.history.dedupe_window:
+        if (self.kafka.max_in_flight or 0) > self.history.dedupe_window:
             raise ValueError(
                 f"kafka.max_in_flight ({self.kafka.max_in_flight}) must not exceed "
                 f"history.dedupe_window ({self.history.dedupe_window}): records that are replayed after a "

@@ -27,6 +27,20 @@ def test_all_event_partitions_share_one_window() -> None:
     assert flight.room() == Room({A: 4, B: 1}, 3)
 
 
+def test_nothing_is_read_in_small_pieces_past_three_quarters() -> None:
+    flight = flight_of(A, B, cap=100, window=160)
+    flight.read(A, range(75))
+    assert flight.room() == Room({A: 25, B: 100}, 85)
+    flight.read(A, [75]).acknowledge()
+    assert flight.room() == Room({B: 100}, 84)
+    flight.read(B, range(44)).acknowledge()
+    assert flight.room() == Room({B: 56}, 40)
+    flight.read(B, [44]).acknowledge()
+    assert flight.room().of == {}
+    flight.committed(flight.to_commit())
+    assert flight.room() == Room({B: 100}, 84)
+
+
 def test_what_is_done_and_committed_makes_room() -> None:
     flight = InFlight({A: 10, B: 0}, cap=4, window=1000)
     ticket = flight.read(A, [10, 11, 12, 13])
