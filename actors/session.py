@@ -148,6 +148,7 @@ class Session:
             polled = await self._member.poll_each(room.of, limit)
         if polled and term is self.term and term is not None and term.state == "running":
             term.take(polled)
+            await asyncio.sleep(0)  # or the next poll, if it need not wait, is decoded before this one is sent
         elif polled:
             self._rewind()  # read for a term that is over
 
