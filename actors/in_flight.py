@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from doorstep.actors.offsets import Offsets
 from doorstep.actors.recovery import Partition
 
+_LEAST = 8
+"""Nothing is read where less than 1/8 is free."""
+
 
 @dataclass(slots=True)
 class Ticket:
@@ -73,18 +76,18 @@ class InFlight:
     def room(self) -> Room:
         """What may be read now: much or nothing.
 
-        With less than a quarter of its cap free a partition waits for a commit, and so do all that share
-        the window with less than a quarter of that. So a backlog is read in large pieces, each of few
+        With less than an eighth of its cap free a partition waits for a commit, and so do all that share
+        the window with less than an eighth of that. So a backlog is read in large pieces, each of few
         partitions and so of few users: what a piece has for one of them goes out in one write.
         """
         committed = self._committed
         sizes = {each: offsets.position - committed[each] for each, offsets in self._offsets.items()}
         left = self._window - sum([sizes[each] for each in self._sharing])
-        closed = self._sharing if 4 * left < self._window else frozenset()
+        closed = self._sharing if _LEAST * left < self._window else frozenset()
         of = {
             each: self._cap - size
             for each, size in sizes.items()
-            if 4 * (self._cap - size) >= self._cap and each not in closed
+            if _LEAST * (self._cap - size) >= self._cap and each not in closed
         }
         return Room(of, left if left > 0 else sum(of.values()))
 

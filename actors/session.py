@@ -13,7 +13,7 @@ from doorstep.actors.store.marks import Witness
 from doorstep.actors.term import Term, Tools
 
 _POLL_S = 0.5
-_SOON_S = 0.005
+_SOON_S = 0.002
 _WATCH_S = 1.0
 _BEAT_S = 0.25
 _DRAIN_S = 5.0
@@ -148,7 +148,7 @@ class Session:
             polled = await self._member.poll_each(room.of, limit)
         if polled and term is self.term and term is not None and term.state == "running":
             term.take(polled)
-            await asyncio.sleep(0)  # or the next poll, if it need not wait, is decoded before this one is sent
+            await asyncio.sleep(0)  # so that this goes out before the next poll is decoded
         elif polled:
             self._rewind()  # read for a term that is over
 
