@@ -147,7 +147,8 @@ class Holder:
         subscribers = self._users.everyone()
         spread_ms = 1 + 1000 * len(subscribers) // _RECONNECTS_PER_S
         for subscriber in subscribers:
-            subscriber.close(CloseCode.SERVICE_RESTART, after_ms=random.randint(1, spread_ms))  # noqa: S311
+            after_ms = random.randint(1, spread_ms)  # noqa: S311 - only spreads the reconnects
+            subscriber.close(CloseCode.SERVICE_RESTART, after_ms)
         await asyncio.sleep(_LAST_WORDS_S)
         self._run.cancel()
         with suppress(asyncio.CancelledError):
