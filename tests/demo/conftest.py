@@ -68,12 +68,13 @@ class Caller:
             form.add_field("files", content, filename=name, content_type="text/plain")
         return await self.post("/v1/files/batch", headers=headers, data=form)
 
-    async def settled(self, batch_id: str) -> dict[str, Any]:
-        """The status of a batch, once all of its files are settled."""
+    async def settled(self, batch_id: str, files: int) -> dict[str, Any]:
+        """The status of a batch, once this many files of it are settled. (It is "ready" as soon as that many
+        are as essays were expected: with more files than essays, some may still be on their way.)"""
         async with asyncio.timeout(WAIT_S):
             while True:
                 body = (await self.get(f"/v1/batches/{batch_id}/status")).body
-                if body.get("overall_status") == "ready":
+                if body.get("completed_essay_count", 0) + body.get("failed_essay_count", 0) >= files:
                     return dict(body)
                 await asyncio.sleep(0.02)
 
