@@ -63,9 +63,9 @@ class Delivery:
         self._verify = verify
         self._appending = asyncio.Lock()
 
-    def sort(self, records: Iterable[Record]) -> Sorted:
-        """Decode records by the routes."""
-        return sort(records, self._routes, self._settings.kafka.max_record_bytes, time.time())
+    def sort(self, records: Iterable[Record], into: Sorted | None = None) -> Sorted:
+        """Decode records by the routes; see `sort`."""
+        return sort(records, self._routes, self._settings.kafka.max_record_bytes, time.time(), into)
 
     async def deliver(self, batch: Sorted, stuck: Sequence[Located] = ()) -> list[Located]:
         """Do everything that is to be done with the records of a batch, contexts first.

@@ -1,4 +1,4 @@
-"""Where a partition is read from, and whether Redis has lost what it acknowledged. Pure.
+"""Where a partition is read from. Pure.
 
 Kafka's committed offset says what need not be read again as long as Redis keeps what was written to it. The
 mark beside the data says up to where Redis has it: marks are written before the commit of the same offsets,
@@ -66,8 +66,3 @@ def _start(known: Known, start: Literal["earliest", "latest"]) -> int | Beginnin
             return mark
     # A mark without a commit may be of a topic that has been made anew since: only Kafka knows its offsets.
     return BEGINNING
-
-
-def lost_writes(written: Mapping[Partition, int], found: Mapping[Partition, int]) -> bool:
-    """Whether the marks that were last written are not there any more, or older ones."""
-    return any(found.get(partition, -1) < offset for partition, offset in written.items())

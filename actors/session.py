@@ -147,8 +147,7 @@ class Session:
             self._rewind()
             polled = await self._member.poll_each(room.of, limit)
         if polled and term is self.term and term is not None and term.state == "running":
-            term.take(polled)
-            await asyncio.sleep(0)  # so that this goes out before the next poll is decoded
+            await term.take(polled)
         elif polled:
             self._rewind()  # read for a term that is over
 

@@ -27,9 +27,18 @@ class Sorted:
         self.rejected[fault.reason] += 1
 
 
-def sort(records: Iterable[Record], routes: RouteTable, max_record_bytes: int, now: float) -> Sorted:
-    """Decode records and sort them; `now`, in Unix seconds, dates the dead letters."""
-    into = Sorted()
+def sort(
+    records: Iterable[Record],
+    routes: RouteTable,
+    max_record_bytes: int,
+    now: float,
+    into: Sorted | None = None,
+) -> Sorted:
+    """Decode records and sort them, after those that are `into` already; returns that, or a new one.
+
+    `now`, in Unix seconds, dates the dead letters.
+    """
+    into = into or Sorted()
     add_event = into.events.append
     for record in records:
         match decode(record, routes, max_record_bytes):

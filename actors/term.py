@@ -7,6 +7,7 @@ back.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from doorstep.actors.decode import Record
 from doorstep.actors.delivery import Delivery, Located
 from doorstep.actors.in_flight import NO_ROOM, InFlight, Room, Ticket
 from doorstep.actors.kafka_member import KafkaUnavailableError, Member, read_whole
-from doorstep.actors.recovery import Known, Partition, lost_writes, plan
+from doorstep.actors.recovery import Known, Partition, plan
 from doorstep.actors.sorting import Sorted
 from doorstep.actors.store.errors import StoreError, StoreLost
 from doorstep.actors.store.marks import Marks, Witness
@@ -27,6 +28,8 @@ from doorstep.config.settings import Settings
 
 _BATCHES_AHEAD = 2
 """One is on its way to Redis; the next is read and decoded meanwhile."""
+_DECODED_AT_ONCE = 100
+"""About a millisecond's work."""
 _OFFER_AGAIN_S = 0.5
 _FRESH_S = 0.05
 
@@ -74,7 +77,8 @@ class Term:
         self.state: TermState = "settling"
         self._tools = tools
         self._group = tools.settings.kafka.group_id
-        self._witness = Witness(self._group, (f"!{tools.name}", 0), 1)
+        self._witness = Witness(self._group, (f"!{tools.name}", 0), int(time.time() * 1000))
+        self._has_signed = False
         self._on_change = on_change
         self._on_lost = on_lost
         self._in_flight = InFlight({}, cap=1, window=1)
@@ -84,10 +88,8 @@ class Term:
         self._ahead = 0
         self._stuck: list[Located] = []
         self._open: list[Ticket] = []
-        self._identity: str | None = None
-        self._written: dict[Partition, int] = {}
+        self._identity = ""
         self._verified_at = float("-inf")
-        self._marking = asyncio.Lock()
         self._committing = asyncio.Lock()
         self._urgent = asyncio.Event()
 
@@ -138,13 +140,20 @@ class Term:
             by_topic[partition[0]] = by_topic.get(partition[0], 0) + behind
         return by_topic
 
-    def take(self, polled: Sequence[tuple[Partition, Sequence[Record]]]) -> None:
-        """Records were read; they are carried out in the order in which they are taken."""
+    async def take(self, polled: Sequence[tuple[Partition, Sequence[Record]]]) -> None:
+        """Records were read; they are carried out in the order in which they are taken.
+
+        Between pieces others have their turn: what was taken before is to go out, and commits to go on.
+        """
         tickets = [
             self._in_flight.read(partition, [record.offset for record in records])
             for partition, records in polled
         ]
-        batch = self._tools.delivery.sort(record for _, records in polled for record in records)
+        records = [record for _, of_partition in polled for record in of_partition]
+        batch = Sorted()
+        for first in range(0, len(records), _DECODED_AT_ONCE):
+            self._tools.delivery.sort(records[first : first + _DECODED_AT_ONCE], batch)
+            await asyncio.sleep(0)
         self._queue.put_nowait(_Batch(batch, tickets))
         self._ahead += 1
 
@@ -185,14 +194,12 @@ class Term:
 
         Raises `StoreUnavailable`: as `StoreLost` when it has not, and the term is over.
         """
-        async with self._marking:
-            await self._verify()
-
-    async def _verify(self) -> None:
+        witness = self._witness if self._has_signed else None
         identity, found = await asyncio.gather(
             self._tools.marks.server_identity(), self._tools.marks.read(self._group)
         )
-        if self._identity not in (None, identity) or lost_writes(self._written, found):
+        gone = witness is not None and found.get(witness.partition, -1) < witness.mark
+        if gone or self._identity not in ("", identity):
             self._on_lost(self)
             raise StoreLost("Redis was restarted or has lost writes: reading them again from Kafka")
         self._identity = identity
@@ -229,14 +236,13 @@ class Term:
         tools.member.seek(starts)
 
     async def _sign(self) -> None:
-        """Leave a mark that is not written again in this term, so that none hides that it is lost.
+        """Leave a mark that grows with every later one, and is greater than in any term before.
 
         It comes before the other marks are looked for: what is lost later is missed here, what was lost
         before is missed there.
         """
-        signature = {self._witness.partition: self._witness.mark}
-        await self._tools.marks.write(self._group, signature)
-        self._written.update(signature)
+        await self._tools.marks.write(self._group, {self._witness.partition: self._witness.mark})
+        self._has_signed = True
 
     async def _find_known(self) -> dict[Partition, Known]:
         tools = self._tools
@@ -333,13 +339,14 @@ class Term:
     async def _keep(self, offsets: dict[Partition, int]) -> bool:
         """Write the marks, then commit; False if a rebalance is on.
 
-        Redis is verified before the marks are written, because new marks would hide that old ones are lost;
-        and before the commit, because what was appended by then must have been appended to the same server.
+        The marks are written only where Redis is verified, in the same step: they would hide that older ones
+        are lost, and what was appended by then must have been appended to the same server.
         Raises `StoreError`, `KafkaUnavailableError`.
         """
-        async with self._marking:
-            await self._verify()
-            await self._tools.marks.write(self._group, offsets)
-            self._written.update(offsets)
-            await self._verify()
+        try:
+            self._witness = await self._tools.marks.advance(offsets, self._identity, self._witness)
+        except StoreLost:
+            self._on_lost(self)
+            raise
+        self._verified_at = asyncio.get_running_loop().time()
         return await self._tools.member.commit(offsets)

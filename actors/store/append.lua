@@ -3,7 +3,7 @@
 -- KEYS  the consumer group's marks; for each user, in the order of the message: log, head, ids
 -- ARGV  the message (below); the payloads of all entries, in its order
 -- The message is a flat msgpack array, which costs less than as many arguments:
---       the witness: a field of the marks and what it must be, or two empty texts;
+--       the witness: a field of the marks and the least it must be, or an empty text and 0;
 --       max_count, ttl (ms), head ttl (ms), dedupe window, publishing command, number of slots;
 --       each slot: channel, number of users;
 --       each user: id, number of entries, their dedupe keys
@@ -21,7 +21,7 @@ local message
 
 local function has_its_shape()
   message = cmsgpack.unpack(ARGV[1])
-  for i = 3, 6 do
+  for i = 2, 6 do
     if type(message[i]) ~= 'number' then
       return false
     end
@@ -48,7 +48,7 @@ local max_count, ttl, head_ttl, window = message[3], message[4], message[5], mes
 local publish, slots = message[7], message[8]
 
 -- Whoever appends to a Redis that has lost what went before would put later events first.
-if message[1] ~= '' and try('HGET', KEYS[1], message[1]) ~= message[2] then
+if message[1] ~= '' and (tonumber(try('HGET', KEYS[1], message[1])) or -1) < message[2] then
   return redis.error_reply('DSLOST the witness of ' .. KEYS[1] .. ' is gone')
 end
 

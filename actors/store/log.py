@@ -152,7 +152,7 @@ class Log:
     def _append_call(self, group: Mapping[int, _ByUser], witness: Witness | None) -> Call:
         tag = next(iter(group)) if self._connection.sharded else 0
         keys = [marks_key(tag, witness.group if witness else "")]
-        seen = (mark_field(witness.partition), str(witness.mark)) if witness else ("", "")
+        seen = (mark_field(witness.partition), witness.mark) if witness else ("", 0)
         message: list[Argument] = [*seen, *self._limits, len(group)]
         payloads: list[bytes] = []
         for slot, users in group.items():

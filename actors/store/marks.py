@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from doorstep.actors.routing import SLOTS
-from doorstep.actors.store.calls import Connection, command
+from doorstep.actors.store.calls import Connection, Script, command
 from doorstep.actors.store.errors import StoreUnavailable
-from doorstep.actors.store.link import pack
+from doorstep.actors.store.link import Argument, pack
 from doorstep.actors.store.server import Server
 
 Partition = tuple[str, int]
@@ -22,11 +22,14 @@ Partition = tuple[str, int]
 
 
 class Witness(NamedTuple):
-    """A mark that an append wants to find unchanged, because a Redis without it has lost what went before."""
+    """A mark that only grows, and what it is at least: a Redis where it is less has lost what went before."""
 
     group: str
     partition: Partition
     mark: int
+
+
+_ADVANCE = Script("advance.lua")
 
 
 class Marks:
@@ -41,13 +44,24 @@ class Marks:
 
         To be called only after all appends below them were acknowledged.
         """
-        fields = [
-            argument for partition, offset in offsets.items() for argument in (mark_field(partition), offset)
-        ]
-        if fields:
+        if fields := _fields(offsets):
             await self._connection.run(
                 [command("HSET", marks_key(slot, group), *fields) for slot in self._slots]
             )
+
+    async def advance(self, offsets: Mapping[Partition, int], identity: str, witness: Witness) -> Witness:
+        """Like `write`, but only on masters of this `server_identity` that have the witness.
+
+        Returns the next witness: it was written with the marks. Raises `StoreLost` where a master is another
+        one or has lost writes; nothing was written there.
+        """
+        following = witness._replace(mark=witness.mark + 1)
+        fields = _fields({**offsets, following.partition: following.mark})
+        seen = (identity, mark_field(witness.partition), witness.mark)
+        await self._connection.run(
+            [_ADVANCE.call([marks_key(slot, witness.group)], [*seen, *fields]) for slot in self._slots]
+        )
+        return following
 
     async def read(self, group: str) -> Mapping[Partition, int]:
         """What every master still knows: of each partition the lowest mark over the masters.
@@ -73,6 +87,10 @@ def mark_field(partition: Partition) -> str:
     """The field of a partition's mark."""
     topic, number = partition
     return f"{topic}/{number}"
+
+
+def _fields(offsets: Mapping[Partition, int]) -> Sequence[Argument]:
+    return [each for partition, offset in offsets.items() for each in (mark_field(partition), offset)]
 
 
 def _lowest(replies: Sequence[Mapping[bytes, bytes]]) -> Mapping[Partition, int]:

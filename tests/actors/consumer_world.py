@@ -169,6 +169,13 @@ class World:
             if sample.name == "doorstep_consumer_records_total" and sample.labels == wanted
         )
 
+    async def in_flight(self, consumer: Consumer) -> int:
+        """How many records it has read and not committed."""
+        (family,) = [
+            each for each in await consumer.metrics() if each.name == "doorstep_consumer_in_flight_records"
+        ]
+        return int(family.samples[0].value)
+
     @staticmethod
     async def _is_at_work(consumer: Consumer) -> bool:
         return (await consumer.status()).state == "running"

@@ -77,17 +77,10 @@ async def test_little_is_in_flight_and_all_gets_through(world: World) -> None:
     most = 0
     async with world.consumer(kafka={"max_in_flight": 7, "commit_interval_ms": 50}) as consumer:
         while len(await world.log(user)) < 1000:
-            most = max(most, await _in_flight(consumer))
+            most = max(most, await world.in_flight(consumer))
             await asyncio.sleep(0)
     # all notifications of a user have one key, so they are in one partition
     assert 0 < most <= 7
-
-
-async def _in_flight(consumer: Consumer) -> int:
-    (family,) = [
-        each for each in await consumer.metrics() if each.name == "doorstep_consumer_in_flight_records"
-    ]
-    return int(family.samples[0].value)
 
 
 async def test_a_small_window_is_shared_by_all_partitions(world: World) -> None:
@@ -98,7 +91,7 @@ async def test_a_small_window_is_shared_by_all_partitions(world: World) -> None:
             world.publisher.send_all(world.notification(user, f"note-{number}") for number in range(5))
         for user in users:
             await world.logged(user, 5)
-        assert await _in_flight(consumer) <= 2
+        assert await world.in_flight(consumer) <= 2
 
 
 async def test_status_names_partitions_and_lag(world: World) -> None:

@@ -199,6 +199,7 @@ async def test_redis_may_lose_everything(world: World) -> None:
         await asyncio.sleep(0.5)
         await stream.stop()
         await stream.check()
+        await _all_committed(world, consumer)  # so that no commit is due that would notice
         await _flush(world)
         await stream.check()
         world.publisher.send_all([world.slot(batch, "essay-2")])
@@ -217,6 +218,13 @@ async def test_contexts_come_back_before_the_events(world: World) -> None:
         await _flush(world)
         await world.logged(user, 40)
         assert await world.counted(consumer, "parked") == parked
+
+
+async def _all_committed(world: World, consumer: Consumer) -> None:
+    async def done() -> bool:
+        return await world.in_flight(consumer) == 0
+
+    await world.until(done, "all is committed")
 
 
 async def _flush(world: World) -> None:

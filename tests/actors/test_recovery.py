@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from doorstep.actors.recovery import BEGINNING, Beginning, Known, lost_writes, plan
+from doorstep.actors.recovery import BEGINNING, Beginning, Known, plan
 
 E, L = "earliest", "latest"
 
@@ -48,20 +48,3 @@ def test_table(
 def test_one_lost_partition_is_enough_to_read_the_contexts_again() -> None:
     known = {("a", 0): Known(5, 5, False), ("a", 1): Known(5, None, False)}
     assert plan(known, "earliest").contexts_lost
-
-
-@pytest.mark.parametrize(
-    ("written", "found", "lost"),
-    [
-        ({}, {}, False),
-        ({("a", 0): 5}, {("a", 0): 5}, False),
-        ({("a", 0): 5}, {("a", 0): 6, ("b", 0): 1}, False),
-        ({("a", 0): 5}, {("a", 0): 4}, True),
-        ({("a", 0): 0}, {}, True),
-        ({("a", 0): 5, ("a", 1): 5}, {("a", 0): 5}, True),
-    ],
-)
-def test_marks_tell_of_lost_writes(
-    written: dict[tuple[str, int], int], found: dict[tuple[str, int], int], lost: bool
-) -> None:
-    assert lost_writes(written, found) is lost

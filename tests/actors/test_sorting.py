@@ -23,3 +23,11 @@ def test_every_kind_in_its_order() -> None:
     assert [dict(letter.headers)["doorstep-reason"] for letter in found.letters] == [b"invalid_json"]
     assert found.rejected == {"invalid_json": 1}
     assert found.skipped == {"tombstone": 1, "unrouted": 1}
+
+
+def test_pieces_come_to_the_same() -> None:
+    records = [consumed(slot_assigned("batch", f"essay-{number}"), offset=number) for number in range(5)]
+    whole = sort(records, _ROUTES, 1 << 20, now=0.0)
+    pieces = sort(records[:2], _ROUTES, 1 << 20, now=0.0)
+    assert sort(records[2:], _ROUTES, 1 << 20, now=0.0, into=pieces) is pieces
+    assert pieces == whole

@@ -12,9 +12,9 @@ from doorstep.actors.store.calls import Connection, command
 from doorstep.actors.store.cluster import hash_slot
 from doorstep.actors.store.connection import check_server, connect
 from doorstep.actors.store.contexts import Contexts, Parking, Raw
-from doorstep.actors.store.errors import StoreUnavailable
+from doorstep.actors.store.errors import StoreLost, StoreUnavailable
 from doorstep.actors.store.log import Log, Want
-from doorstep.actors.store.marks import Marks
+from doorstep.actors.store.marks import Marks, Witness
 from doorstep.config.settings import ContextSettings, HistorySettings
 from doorstep.gateway.cursor import START
 from tests.actors.store.conftest import Eyes
@@ -124,6 +124,22 @@ async def test_each_master_vouches_for_its_own_marks(clustered: Connection, node
     assert await marks.read("g") == {}
     identity = await marks.server_identity()
     assert len(set(identity.split(","))) == 3
+
+
+async def test_marks_advance_on_masters_that_lost_nothing(
+    clustered: Connection, nodes: Sequence[Eyes]
+) -> None:
+    marks = Marks(clustered)
+    witness = Witness("g", ("!me", 0), 1)
+    await marks.write("g", {witness.partition: 1, ("t", 0): 5})
+    identity = await marks.server_identity()
+    following = await marks.advance({("t", 0): 6}, identity, witness)
+    assert await marks.read("g") == {witness.partition: 2, ("t", 0): 6}
+    for key in nodes[1]("KEYS", "*"):
+        nodes[1]("HSET", key, "!me/0", 1)
+    with pytest.raises(StoreLost):
+        await marks.advance({("t", 0): 7}, identity, following)
+    assert await marks.read("g") == {witness.partition: 1, ("t", 0): 6}
 
 
 async def test_check(clustered: Connection) -> None:

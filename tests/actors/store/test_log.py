@@ -378,10 +378,14 @@ async def test_a_server_clock_that_was_set_back_still_expires(log: Log, eyes: Ey
 
 
 def _arguments(
-    *slots: str | int, payloads: int = 0, max_count: str | int = 10, ttl: str | int = 10
+    *slots: str | int,
+    payloads: int = 0,
+    mark: str | int = 0,
+    max_count: str | int = 10,
+    ttl: str | int = 10,
 ) -> list[bytes]:
     """Arguments of append.lua; `slots`: the message from the number of slots on."""
-    message = ["", "", max_count, ttl, 10, 10, "PUBLISH", *slots]
+    message = ["", mark, max_count, ttl, 10, 10, "PUBLISH", *slots]
     return [msgpack.packb(message, use_bin_type=False), *[b"payload"] * payloads]
 
 
@@ -405,6 +409,7 @@ def _arguments(
         (4, _arguments("x", "channel", 1, "u", 1, "key", payloads=1)),
         (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, ttl="x")),
         (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, max_count="x")),
+        (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, mark="x")),
     ],
 )
 async def test_arguments_of_another_shape_write_nothing(
@@ -431,6 +436,7 @@ async def test_an_append_whose_witness_is_gone_writes_nothing(
     partition = ("t", 3)
     await marks.write("g", {partition: 7})
     assert await log.append([entry(USER, "a")], Witness("g", partition, 7)) == 1
+    assert await log.append([entry(USER, "later")], Witness("g", partition, 6)) == 1
     for witness in (Witness("g", partition, 8), Witness("g", ("t", 4), 7), Witness("h", partition, 7)):
         with pytest.raises(StoreLost, match="witness"):
             await log.append([entry(USER, "b")], witness)
