@@ -78,6 +78,8 @@ class Load(_Part):
     events: int = 0
     burst: int = Field(default=1, ge=1)
     """So many events fall due together."""
+    recipients: int | None = Field(default=None, ge=1)
+    """So many of the users get events; None: all of them."""
     hot_share: float = Field(default=0, ge=0, lt=1)
     """One user gets this share of the events."""
     mute: float = Field(default=0, ge=0, lt=1)
@@ -88,7 +90,8 @@ class Load(_Part):
     def arrivals(self, users: int, seed: int) -> Arrivals:
         """What the producer has to keep to."""
         count = self.events or round(self.rate * self.duration_s)
-        return Arrivals(count, self.rate, users, self.burst, self.hot_share, seed)
+        recipients = min(self.recipients or users, users)
+        return Arrivals(count, self.rate, recipients, self.burst, self.hot_share, seed)
 
 
 class Scenario(_Part):

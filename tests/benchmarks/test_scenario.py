@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from doorstep.benchmarks.errors import SetupError
-from doorstep.benchmarks.scenario import SHIPPED, Claim, Scenario, Suite, load_scenarios, read_scenario
+from doorstep.benchmarks.scenario import SHIPPED, Claim, Load, Scenario, Suite, load_scenarios, read_scenario
 from doorstep.benchmarks.verdict import LOAD_METRICS, RUN_METRICS
 
 SHIPPED_NAMES = {path.stem.partition("-")[2] for path in SHIPPED.glob("*.toml")}
@@ -112,3 +112,9 @@ def test_online_users_are_a_share_of_all() -> None:
     scenario = Scenario(name="x", about="", users=1000, devices=3, online=0.01)
 
     assert (scenario.online_users, scenario.connections) == (10, 30)
+
+
+def test_recipients_are_some_of_the_users() -> None:
+    load = Load(name="few", kind="backlog", events=10, recipients=3)
+    assert load.arrivals(users=50, seed=1).users == 3
+    assert load.arrivals(users=2, seed=1).users == 2
