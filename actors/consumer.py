@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -61,6 +62,7 @@ class Consumer:
         configure_logs(settings, name)
         collect_rarely()
         self._name = name
+        self._unique_name = f"{name}.{secrets.token_hex(4)}"
         self._settings = settings
         self._routes = load_routes(settings.routes)
         self._metrics = ConsumerMetrics()
@@ -146,7 +148,7 @@ class Consumer:
 
     async def _consume_once(self) -> None:
         tools = Tools(
-            name=self._name,
+            name=self._unique_name,
             settings=self._settings,
             event_topics=self._routes.event_topics,
             context_topics=self._routes.context_topics,

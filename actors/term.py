@@ -22,7 +22,7 @@ from doorstep.actors.in_flight import NO_ROOM, InFlight, Room, Ticket
 from doorstep.actors.kafka_member import KafkaUnavailableError, Member, read_whole
 from doorstep.actors.recovery import Known, Partition, plan
 from doorstep.actors.sorting import Sorted
-from doorstep.actors.store.errors import StoreError, StoreLost
+from doorstep.actors.store.errors import StoreError, StoreLost, StoreUnavailable
 from doorstep.actors.store.marks import Marks, Witness
 from doorstep.config.settings import Settings
 
@@ -46,7 +46,7 @@ class Tools:
     event_topics: frozenset[str]
     context_topics: frozenset[str]
     name: str
-    """The consumer's; no other one has it."""
+    """The consumer's; no other one has it, here or in another Doorstep of the same group."""
     member: Member
     delivery: Delivery
     marks: Marks
@@ -90,6 +90,7 @@ class Term:
         self._open: list[Ticket] = []
         self._identity = ""
         self._verified_at = float("-inf")
+        self._taking = asyncio.Lock()
         self._committing = asyncio.Lock()
         self._urgent = asyncio.Event()
 
@@ -151,11 +152,12 @@ class Term:
         ]
         records = [record for _, of_partition in polled for record in of_partition]
         batch = Sorted()
-        for first in range(0, len(records), _DECODED_AT_ONCE):
-            self._tools.delivery.sort(records[first : first + _DECODED_AT_ONCE], batch)
-            await asyncio.sleep(0)
-        self._queue.put_nowait(_Batch(batch, tickets))
-        self._ahead += 1
+        async with self._taking:
+            for first in range(0, len(records), _DECODED_AT_ONCE):
+                self._tools.delivery.sort(records[first : first + _DECODED_AT_ONCE], batch)
+                await asyncio.sleep(0)
+            self._queue.put_nowait(_Batch(batch, tickets))
+            self._ahead += 1
 
     def rewind(self) -> None:
         """Read on after what was taken: a failed poll may have passed over records."""
@@ -169,7 +171,8 @@ class Term:
         self._turn("finishing")
         try:
             async with asyncio.timeout(timeout_s):
-                await self._until_done(self._task)
+                async with self._taking:  # what is being decoded is taken too
+                    await self._until_done(self._task)
                 await self._commit()
         except (StoreError, KafkaUnavailableError, TimeoutError) as error:
             logger.warning(
@@ -184,7 +187,12 @@ class Term:
             joining.cancel()
 
     async def trust(self) -> Witness:
-        """Like `verify`, unless that was done a moment ago; what an append is to look for in addition."""
+        """Like `verify`, unless that was done a moment ago; what an append is to look for in addition.
+
+        Raises `StoreUnavailable` too while the term has not signed.
+        """
+        if not self._has_signed:
+            raise StoreUnavailable("this consumer is still finding its place")
         if asyncio.get_running_loop().time() - self._verified_at > _FRESH_S:
             await self.verify()
         return self._witness

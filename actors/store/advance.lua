@@ -1,8 +1,8 @@
 -- Writes marks of a consumer group, but only on a server that is known and has lost nothing.
 --
 -- KEYS[1]  the marks
--- ARGV     the run ids of the known servers, in one text; the witness: its field and the least it must be;
---          then fields and what they are to be
+-- ARGV     the run ids of the known servers, in one text; the witness: its field, what it is, and what it is
+--          if this was done before and the answer got lost; then fields and what they are to be
 --
 -- All in one script, because a mark on a server that was exchanged a moment ago would hide what that has lost.
 
@@ -11,10 +11,11 @@ local id = string.match(info, 'run_id:(%w+)')
 if not id or not string.find(ARGV[1], id, 1, true) then
   return redis.error_reply('DSLOST this server was restarted or exchanged')
 end
-if (tonumber(redis.call('HGET', KEYS[1], ARGV[2])) or -1) < tonumber(ARGV[3]) then
+local witness = redis.call('HGET', KEYS[1], ARGV[2])
+if witness ~= ARGV[3] and witness ~= ARGV[4] then
   return redis.error_reply('DSLOST the witness of ' .. KEYS[1] .. ' is gone')
 end
-for i = 4, #ARGV, 1000 do -- Lua can't unpack thousands at once
+for i = 5, #ARGV, 1000 do -- Lua can't unpack thousands at once
   redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
 return 1

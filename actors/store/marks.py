@@ -22,7 +22,10 @@ Partition = tuple[str, int]
 
 
 class Witness(NamedTuple):
-    """A mark that only grows, and what it is at least: a Redis where it is less has lost what went before."""
+    """A mark that only its consumer writes and that only grows, and what it is at least.
+
+    A Redis where it is less has lost what went before.
+    """
 
     group: str
     partition: Partition
@@ -30,6 +33,8 @@ class Witness(NamedTuple):
 
 
 _ADVANCE = Script("advance.lua")
+_INFO = pack(("EVAL", "return redis.call('INFO', 'server')", 0))
+"""As `advance.lua` asks: a proxy may answer a plain INFO by itself."""
 
 
 class Marks:
@@ -50,14 +55,14 @@ class Marks:
             )
 
     async def advance(self, offsets: Mapping[Partition, int], identity: str, witness: Witness) -> Witness:
-        """Like `write`, but only on masters of this `server_identity` that have the witness.
+        """Like `write`, but only on masters of this `server_identity` that have the witness as it is.
 
         Returns the next witness: it was written with the marks. Raises `StoreLost` where a master is another
         one or has lost writes; nothing was written there.
         """
         following = witness._replace(mark=witness.mark + 1)
         fields = _fields({**offsets, following.partition: following.mark})
-        seen = (identity, mark_field(witness.partition), witness.mark)
+        seen = (identity, mark_field(witness.partition), witness.mark, following.mark)
         await self._connection.run(
             [_ADVANCE.call([marks_key(slot, witness.group)], [*seen, *fields]) for slot in self._slots]
         )
@@ -104,7 +109,7 @@ def _partition(field: bytes) -> Partition:
 
 
 async def _run_id(server: Server) -> str:
-    (info,) = await server.exchange(pack(("INFO", "server")), 1)
+    (info,) = await server.exchange(_INFO, 1)
     found = re.search(rb"^run_id:(\w+)", info, re.MULTILINE) if isinstance(info, bytes) else None
     if found is None:
         raise StoreUnavailable(f"Redis does not tell its run_id in INFO: {info!r}")

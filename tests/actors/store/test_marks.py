@@ -51,7 +51,7 @@ async def test_marks_advance_while_nothing_is_lost(connection: Connection) -> No
     assert (await marks.read("g"))["t", 0] == 8
 
 
-@pytest.mark.parametrize("found", [9, None])
+@pytest.mark.parametrize("found", [9, 12, None])
 async def test_no_mark_advances_where_the_witness_is_gone(connection: Connection, found: int | None) -> None:
     marks = Marks(connection)
     kept = {("t", 0): 5} | ({} if found is None else {WITNESS.partition: found})
