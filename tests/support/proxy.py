@@ -29,7 +29,8 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, Any] = {}
+        """Each with its socket, which TLS forgets when it is closed."""
         self._replies_flow = asyncio.Event()
         self._replies_flow.set()
 
@@ -73,26 +74,24 @@ class Proxy:
         await asyncio.gather(*handlers, return_exceptions=True)
 
     async def _abort_all(self) -> None:
-        for writer in self._writers:
+        for writer, sock in self._writers.items():
             # Without lingering the peer gets a reset instead of an orderly end.
-            sock = writer.get_extra_info("socket")  # none any more behind TLS that is closed already
             with contextlib.suppress(OSError):  # closed already
-                if sock is not None:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             writer.transport.abort()
 
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        self._writers.add(to_client)
+        self._writers[to_client] = to_client.get_extra_info("socket")
         with contextlib.suppress(OSError):
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
-            self._writers.add(to_server)
+            self._writers[to_server] = to_server.get_extra_info("socket")
             await asyncio.gather(
                 self._forward(from_client, to_server),
                 self._forward(from_server, to_client, self._replies_flow),
             )
-            self._writers.discard(to_server)
+            self._writers.pop(to_server)
         to_client.transport.abort()
-        self._writers.discard(to_client)
+        self._writers.pop(to_client)
 
     @staticmethod
     async def _forward(
