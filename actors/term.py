@@ -154,8 +154,9 @@ class Term:
         batch = Sorted()
         async with self._taking:
             for first in range(0, len(records), _DECODED_AT_ONCE):
+                if first:
+                    await asyncio.sleep(0)
                 self._tools.delivery.sort(records[first : first + _DECODED_AT_ONCE], batch)
-                await asyncio.sleep(0)
             self._queue.put_nowait(_Batch(batch, tickets))
             self._ahead += 1
 

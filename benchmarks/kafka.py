@@ -18,7 +18,10 @@ PARTITIONS = 8
 
 _START_S = 60.0
 _ADMIN_S = 30.0
-_JAVA_OPTIONS = ("-Xmx1g", "-XX:+UseSerialGC")
+# In the small heap that Java begins with, the broker stood still 10 to 20 ms each 1.4 s at 2,000/s: 1 % of
+# the time, so that its collector alone decided on the p99 of whoever was measured. In this one, each 7 s,
+# and the first time takes 40 ms instead of 400, as the log cleaner need not have its buffer of 128 MB moved.
+_JAVA_OPTIONS = ("-Xms1g", "-Xmx1g", "-Xmn600m", "-XX:+UseSerialGC")
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -35,6 +38,7 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.retention.bytes=2147483648
+log.cleaner.dedupe.buffer.size=8388608
 """
 
 
