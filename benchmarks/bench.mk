@@ -7,7 +7,7 @@ BENCH = $(BIN)/doorstep bench run $(if $(PEER),--peer $(PEER)) $(ARGS)
 bench: setup-dev build/kafka/.fetched ## measure latency, delivery and cost, within ten minutes (PEER=path/to/centrifugo)
 	$(BENCH)
 
-bench-full: setup-dev build/kafka/.fetched ## the same with 100,000 connections, storms and repeated runs: an hour or so
+bench-full: setup-dev build/kafka/.fetched ## the same with 100,000 connections, storms and repeated runs: 40 minutes
 	$(BENCH) --full
 
 bench-smoke: setup-dev build/kafka/.fetched ## every scenario, tiny: checks the benchmark suite itself

@@ -19,7 +19,7 @@ _PLAIN_WIDTH = 160
 def run(
     *,
     smoke: Annotated[bool, typer.Option("--smoke", help="Every scenario, tiny: checks the suite.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Everything, repeated: takes an hour or so.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Everything, repeated: takes 40 minutes.")] = False,
     guard: Annotated[bool, typer.Option("--guard", help="Cost against the naive way: for CI.")] = False,
     scenario: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
     peer: Annotated[Path | None, typer.Option(help="Centrifugo's binary, to compare with.")] = None,
