@@ -14,7 +14,10 @@ import orjson
 import typer
 
 from doorstep.actors.cluster import Cluster, StartError
+from doorstep.actors.kafka_client import connection_options
 from doorstep.actors.signals import end_on_signals
+from doorstep.actors.store.address import parse_target
+from doorstep.actors.store.errors import StoreMisconfigured
 from doorstep.config.routes import RoutesError, load_routes
 from doorstep.config.settings import Settings, load_settings, unknown_environment
 from doorstep.config.settings_errors import SettingsError
@@ -99,6 +102,15 @@ def problems_of(settings: Settings) -> list[str]:
         Authenticator(settings.auth)
     except AuthSetupError as error:
         problems.append(str(error))
+    try:
+        connection_options(settings.kafka)
+    except (ValueError, OSError) as error:
+        problems.append(f"kafka.ssl_*, kafka.sasl_*: {error}")
+    if settings.redis.url.get_secret_value():
+        try:
+            parse_target(settings.redis)
+        except StoreMisconfigured as error:
+            problems.append(str(error))
     return problems
 
 

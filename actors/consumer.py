@@ -70,12 +70,13 @@ class Consumer:
         self._kafka = Breaker("kafka", partial(self._on_breaker, "kafka"))
         self._connection = connect(settings.redis)
         self._marks = Marks(self._connection)
+        self._log = Log(self._connection, settings.history)
         self._letters = DeadLetters(settings.kafka)
         contexts = Contexts(self._connection, settings.context)
         self._delivery = Delivery(
             settings=settings,
             routes=self._routes,
-            log=Log(self._connection, settings.history),
+            log=self._log,
             contexts=contexts,
             letters=self._letters,
             redis=self._redis,
@@ -105,11 +106,13 @@ class Consumer:
         """Everything it counts."""
         session = self._session
         self._metrics.set_lag(session.lag if session else {})
+        self._metrics.log_repairs.inc(self._log.repairs)
+        self._log.repairs = 0
         self._metrics.in_flight.set(session.term.in_flight if session and session.term else 0)
         return self._metrics.collect()
 
     async def stop(self) -> None:
-        """Finish and commit what is under way, leave the group, and end. Takes 5 seconds at most."""
+        """Finish and commit what is under way, leave the group, and end. Takes 7 seconds at most."""
         self._stopped = True
         if self._session is not None:
             await self._session.finish(_DRAIN_S)

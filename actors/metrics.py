@@ -86,6 +86,11 @@ class ConsumerMetrics:
             ["cause"],
             registry=self._registry,
         )
+        self.log_repairs = Counter(
+            "doorstep_consumer_log_repairs",
+            "Users whose keys in Redis did not agree with each other and were put right.",
+            registry=self._registry,
+        )
 
     def count(self, outcome: str, reasons: Mapping[str, int]) -> None:
         """Records that ended as `outcome`, how many for each reason."""

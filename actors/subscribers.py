@@ -17,6 +17,7 @@ from doorstep.gateway.auth import AuthError, Claims
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.handover import Parcel
+from doorstep.gateway.origin import cors_headers
 from doorstep.gateway.poll import PollConnection, PollRequest
 from doorstep.gateway.problem import Problem
 from doorstep.gateway.query import SocketRequest
@@ -25,7 +26,7 @@ from doorstep.gateway.websocket import SocketLimits, WebSocket, text_frame
 _PAGE = 100
 _LOG_OUT_OF_REACH = Problem(
     503, "log_unavailable", "the log of notifications is out of reach; ask again with the same cursor"
-).response()
+)
 _LONGEST_TIMER_S = 24 * 3600.0
 
 
@@ -224,7 +225,8 @@ class SocketSubscriber(Subscriber):
         try:
             claims = await self._home.authenticate(token)
         except AuthError as error:
-            self.protocol.close(CloseCode.FORBIDDEN, error.code)
+            is_ours = error.code == "auth_unavailable"  # nobody can judge the token: not the client's fault
+            self.protocol.close(CloseCode.TRY_AGAIN_LATER if is_ours else CloseCode.FORBIDDEN, error.code)
             return
         finally:
             self._refreshing = False
@@ -250,7 +252,7 @@ _tasks: set[asyncio.Future[None]] = set()
 class PollSubscriber(Subscriber):
     """A long poll: answered by the first notifications, a reset, or the end of its wait."""
 
-    __slots__ = ("_answered", "_malformed", "_request", "_timer", "protocol")
+    __slots__ = ("_answered", "_malformed", "_origin", "_request", "_timer", "protocol")
 
     protocol: PollConnection
 
@@ -260,6 +262,7 @@ class PollSubscriber(Subscriber):
         after = self._request.after
         super().__init__(home, parcel.user_id, after if isinstance(after, Cursor) else None)
         self._malformed = after == "malformed"
+        self._origin = parcel.origin
         self.protocol = PollConnection(self._on_gone, parcel.origin)
         self._answered = False
         self._timer: asyncio.TimerHandle | None = None
@@ -308,12 +311,14 @@ class PollSubscriber(Subscriber):
             self._answer(())
         elif not self._answered:
             self._answered = True
-            self.protocol.respond(_LOG_OUT_OF_REACH)
+            self.protocol.respond(_LOG_OUT_OF_REACH.response(cors_headers(self._origin)))
 
     def _answer(self, notifications: Sequence[bytes], *, reset: bool = False) -> None:
         if self._answered:
             return
         self._answered = True
+        if self._malformed:
+            self._home.counters.resets.labels("malformed").inc()
         body = b'{"notifications":[%b],"cursor":%b,"reset":%b}' % (
             b",".join(notifications),
             orjson.dumps(None if self.inbox.cursor is None else str(self.inbox.cursor)),

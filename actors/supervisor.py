@@ -59,7 +59,7 @@ class Supervisor:
         self._task = asyncio.get_running_loop().create_task(self._reconcile_forever())
 
     async def stop(self) -> None:
-        """Let the consumers finish first, then the sockets, then the port. At most 3.5 s in all."""
+        """Let the consumers finish first, then the sockets, then the port. 3.7 s at most."""
         self._task.cancel()
         deadline = asyncio.get_running_loop().time() + _STOP_S
         for names in (self._topology.consumers, self._topology.holders, (GATEWAY,)):

@@ -63,5 +63,4 @@ def start_naive(kafka: Kafka, redis: RedisServer, directory: Path) -> Target:
         make_records=lambda size: plain_records(TOPIC, size, header=USER_HEADER, channel="{}"),
         group=_GROUP,
         components=((re.compile(""), NAIVE),),
-        resumes=False,
     )

@@ -29,8 +29,6 @@ class Target:
     """Its Kafka consumer group."""
     components: Sequence[tuple[re.Pattern[str], str]]
     """What in a command line makes a process which component; the first that matches counts."""
-    resumes: bool = True
-    """Whether a client that comes back gets what it missed."""
 
     def component_of(self, command: str) -> str:
         """The component that a process with this command line is; its own name where nothing matches."""

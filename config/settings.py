@@ -118,7 +118,7 @@ class GatewaySettings(_Section):
     ping_timeout_s: float = Field(default=5.0, gt=0)
     write_buffer_bytes: int = Field(default=256 * 1024, ge=4096)
     stuck_timeout_s: float = Field(default=5.0, gt=0)
-    max_frame_bytes: int = Field(default=4096, ge=256)
+    max_frame_bytes: int = Field(default=16 * 1024, ge=256)
 
 
 class HistorySettings(_Section):

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 from aiokafka.errors import KafkaError
-from pydantic import ValidationError
 
 from doorstep.actors.cluster import StartError
 from doorstep.actors.signals import end_on_signals
 from doorstep.config.routes import RoutesError
 from doorstep.config.settings import load_settings
+from doorstep.config.settings_errors import SettingsError
 from doorstep.demo import check as checking
 from doorstep.demo.app import Demo, DemoError, running_demo
 from doorstep.demo.embedded import EmbeddedServerError
@@ -20,15 +20,16 @@ from doorstep.demo.evidence import LATENCY_LIMIT_MS
 from doorstep.gateway.auth import AuthSetupError
 
 _EXPECTED = (
-    *(ValidationError, RoutesError, AuthSetupError, OSError),
+    *(SettingsError, RoutesError, AuthSetupError, OSError),
     *(DemoError, EmbeddedServerError, StartError, KafkaError, checking.CheckError),
 )
 _FAILED, _BAD_SETUP, _INTERRUPTED = 1, 2, 130
 _SHOWN = 20
+_HOLDERS = 2
 
 _Port = Annotated[int, typer.Option(help="Port of the page; a free one if it is taken.")]
 _Host = Annotated[str, typer.Option(help="Address to listen on, for the page and for Doorstep.")]
-_Holders = Annotated[int, typer.Option(envvar="DOORSTEP_HOLDERS", help="Holder actors.")]
+_Holders = Annotated[int | None, typer.Option(help="Holder actors; 2 where no setting says another number.")]
 _Check = Annotated[
     bool, typer.Option("--check", help="Upload for three teachers, judge what comes, and end.")
 ]
@@ -38,7 +39,7 @@ _Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")
 def demo(
     port: _Port = 8080,
     host: _Host = "127.0.0.1",
-    holders: _Holders = 2,
+    holders: _Holders = None,
     check: _Check = False,
     config: _Config = None,
 ) -> None:
@@ -51,11 +52,13 @@ def demo(
     raise typer.Exit(asyncio.run(_run(config, holders, host, port, check=check)))
 
 
-async def _run(config: Path | None, holders: int, host: str, port: int, *, check: bool) -> int:
+async def _run(config: Path | None, holders: int | None, host: str, port: int, *, check: bool) -> int:
     end_on_signals()
     logging.getLogger("ray").setLevel(logging.ERROR)  # it has much to say about itself
     try:
-        settings = load_settings(config, holders=holders)
+        settings = load_settings(config, **({} if holders is None else {"holders": holders}))
+        if "holders" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"holders": _HOLDERS})
         async with running_demo(settings, host, port, typer.echo) as running:
             return await (_check(running) if check else _show(running))
     except _EXPECTED as error:

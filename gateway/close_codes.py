@@ -1,10 +1,10 @@
-"""Every WebSocket close code that Doorstep sends, and what a client should do about it."""
+"""Every WebSocket close code that a client of Doorstep may see, and what it should do about it."""
 
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-Reconnect = Literal["never", "at_once", "with_jitter", "with_backoff", "with_new_token"]
+Reconnect = Literal["never", "with_jitter", "with_backoff", "with_new_token"]
 
 
 class CloseCode(IntEnum):
@@ -42,10 +42,14 @@ CLOSE_RULES: dict[CloseCode, CloseRule] = {
     CloseCode.MESSAGE_TOO_BIG: CloseRule("a message was longer than the limit", "never"),
     CloseCode.INTERNAL_ERROR: CloseRule("a fault of the server", "with_backoff"),
     CloseCode.SERVICE_RESTART: CloseRule("the holder restarts, or the user moved", "with_jitter"),
-    CloseCode.TRY_AGAIN_LATER: CloseRule("the client read too slowly", "with_backoff"),
+    CloseCode.TRY_AGAIN_LATER: CloseRule(
+        "the client read too slowly, or its new token can't be judged now", "with_backoff"
+    ),
     CloseCode.TOKEN_EXPIRED: CloseRule("the token expired and was not refreshed in time", "with_new_token"),
     CloseCode.FORBIDDEN: CloseRule("the token is not for this user or no longer allowed", "never"),
-    CloseCode.TOO_MANY_CONNECTIONS: CloseRule("the user has too many sockets", "never"),
+    CloseCode.TOO_MANY_CONNECTIONS: CloseRule(
+        "the user has too many sockets; reserved, now refused with 429", "never"
+    ),
     CloseCode.PROTOCOL_VIOLATION: CloseRule("a message was not one of the client operations", "never"),
 }
-"""The one table: the guide, the contract and the SDK are made from it."""
+"""The one table; `docs/protocol.md` says the same."""

@@ -20,7 +20,7 @@ SHUTDOWN_TIMEOUT_S = 2.0
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """Whether this node can do its work. `reasons` says what is missing, such as each open breaker and since
-    when (unix seconds), in values that `orjson` can encode."""
+    when, in values that `orjson` can encode."""
 
     ready: bool
     reasons: Mapping[str, object] = field(default_factory=dict)
@@ -33,7 +33,7 @@ def make_http(
     max_body_bytes: int = 1 << 20,
 ) -> web.AppRunner:
     """The application. The caller sets it up (`await runner.setup()`), lets `runner.server` make protocols,
-    and cleans it up at the end (`await runner.cleanup()`). `mount` adds routes, such as the demo's page.
+    and cleans it up at the end (`await runner.cleanup()`). `mount` adds routes.
     """
     app = web.Application(middlewares=[_problems], client_max_size=max_body_bytes)
     routes = _Routes(readiness, metrics)

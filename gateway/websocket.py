@@ -65,7 +65,7 @@ _State = Literal["new", "open", "closing"]
 class WebSocket(asyncio.Protocol):
     """One client connection: `accept` it once it is connected, `send` frames, `close` it.
 
-    Before it is accepted and once it is closing, `send` does nothing and `close` cuts it off.
+    Before it is accepted `send` does nothing and `close` cuts it off; once it is closing both do nothing.
     """
 
     __slots__ = ("_early", "_events", "_heard", "_limits", "_parser", "_state", "_timer", "_transport")

@@ -143,10 +143,6 @@ class Contexts:
         """Become, or stay, the one sweeper for the next `ttl_s` seconds. Saves work; nothing relies on it."""
         return bool(await self._connection.run_one(_CLAIM.call([_SWEEPER], [token, int(ttl_s * 1000)])))
 
-    async def release_sweep(self, token: str) -> None:
-        """Let another one sweep."""
-        await self._connection.run_one(_CLAIM.call([_SWEEPER], [token, 0]))
-
     async def _resolve(self, batches: Iterable[str]) -> Mapping[str, str]:
         """The users of the batches that have one and nothing parked."""
         names = list(batches)

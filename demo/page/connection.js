@@ -2,6 +2,7 @@
 
 const NEVER_AGAIN = new Map([
   [1000, "Closed"],
+  ...[1002, 1003, 1007, 1009].map((code) => [code, "The server did not understand this page"]),
   [4003, "This user may not connect"],
   [4008, "Too many tabs of this teacher are open; close one and reload"],
   [4009, "The server did not understand this page"],

@@ -45,6 +45,25 @@ def test_what_is_missing_is_named(
     assert missing in result.output
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("DOORSTEP_REDIS__URL", "valkey:6379", "redis.url"),
+        ("DOORSTEP_KAFKA__SECURITY_PROTOCOL", "SASL_SSL", "kafka.sasl_username"),
+        ("DOORSTEP_KAFKA__SSL_CAFILE", "/nowhere/ca.pem", "kafka.ssl_"),
+    ],
+)
+def test_what_no_connection_can_be_made_with_is_named(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv("DOORSTEP_KAFKA__SECURITY_PROTOCOL", "SSL")
+    monkeypatch.setenv(setting, value)
+    for command in ("check", "serve"):
+        result = run.invoke(app, [command])
+        assert result.exit_code == 2
+        assert said in result.output
+
+
 def test_a_name_that_is_no_setting_is_named(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOORSTEP_KAFKA__BOOTSTRAP_SERVER", "127.0.0.1:9092")
     result = run.invoke(app, ["check"])

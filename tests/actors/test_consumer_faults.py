@@ -10,6 +10,8 @@ from pathlib import Path
 import redis
 
 from doorstep.actors.consumer import Consumer, ConsumerStatus
+from doorstep.actors.routing import slot_of
+from doorstep.actors.store.log import keys_of
 from tests.actors.consumer_process import write_settings
 from tests.actors.consumer_world import World, essays
 from tests.conftest import KafkaFactory, ValkeyFactory
@@ -240,6 +242,22 @@ async def _restarts(consumer: Consumer, cause: str) -> int:
         if sample.name.endswith("_total") and sample.labels == {"cause": cause}
     ] or [0]
     return int(value)
+
+
+async def test_keys_that_were_put_right_are_counted(world: World) -> None:
+    user = world.names.user()
+    async with world.consumer() as consumer:
+        world.publisher.send_all([world.notification(user, "one")])
+        await world.logged(user, 1)
+        with redis.Redis.from_url(world.valkey.url) as client:
+            _, head, _ = keys_of(slot_of(user), user)
+            assert await asyncio.to_thread(client.delete, head) == 1
+        world.publisher.send_all([world.notification(user, "two")])
+        assert [each["event"] for each in await world.logged(user, 1)] == ["two"]
+        for repairs in (1, 1):  # asking does not change it
+            families = {each.name: each for each in await consumer.metrics()}
+            values = [sample.value for sample in families["doorstep_consumer_log_repairs"].samples]
+            assert values[0] == repairs
 
 
 async def test_redis_may_lose_what_it_had_acknowledged_last(

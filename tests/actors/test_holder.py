@@ -6,6 +6,7 @@ import json
 import secrets
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from doorstep.config.settings import Settings, load_settings
 from doorstep.gateway.auth import Authenticator
 from doorstep.gateway.http import Readiness, make_http
 from doorstep.gateway.port import PublicPort
+from tests.conftest import ValkeyFactory
+from tests.gateway.identity import SigningKey
 from tests.support.names import Names
 from tests.support.servers import ValkeyServer
 from tests.support.service import SECRET, token_for
@@ -50,11 +53,11 @@ class World:
         headers = {"Authorization": f"Bearer {token}"}
         return connect_socket(f"ws://127.0.0.1:{self.port}/v1/ws{query}", additional_headers=headers)
 
-    async def poll(self, user_id: str, query: str) -> Any:
-        """The answer to a poll."""
+    async def poll(self, user_id: str, query: str, origin: str | None = None) -> Any:
+        """The answer to a poll, by a page of `origin`."""
+        headers = {"Authorization": f"Bearer {token_for(user_id)}"} | ({"Origin": origin} if origin else {})
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/v1/notifications?{query}",
-            headers={"Authorization": f"Bearer {token_for(user_id)}"},
+            f"http://127.0.0.1:{self.port}/v1/notifications?{query}", headers=headers
         )
         answer = await asyncio.to_thread(urllib.request.urlopen, request)
         return json.loads(answer.read())
@@ -194,6 +197,47 @@ async def test_a_refresh_with_another_token_is_forbidden(
             await message(ws)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4003
+
+
+async def test_a_refresh_that_nobody_can_judge_is_to_be_tried_again(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    user = names.user()
+    token = SigningKey("rsa-1").sign({"sub": user})
+    auth = {"jwks_url": "http://127.0.0.1:9/keys"}
+    async with world(valkey, run_dir, auth=auth) as here, here.connect(token_for(user)) as ws:
+        await message(ws)
+        await ws.send(json.dumps({"op": "refresh", "token": token}))
+        with pytest.raises(ConnectionClosed) as closed:
+            await message(ws)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1013
+
+
+async def test_a_page_of_another_origin_can_read_that_the_log_is_away(
+    valkey_factory: ValkeyFactory, run_dir: Path, names: Names
+) -> None:
+    page = "https://app.example.org"
+    valkey = valkey_factory()
+    async with world(valkey, run_dir, gateway={"allowed_origins": [page]}) as here:
+        valkey.stop()
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            await here.poll(names.user(), "", origin=page)
+    with refused.value as answer:
+        assert answer.status == 503
+        assert json.loads(answer.read())["code"] == "log_unavailable"
+        assert answer.headers["Access-Control-Allow-Origin"] == page
+
+
+async def test_a_poll_with_a_malformed_cursor_is_a_counted_reset(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    async with world(valkey, run_dir) as here:
+        assert (await here.poll(names.user(), "after=nonsense"))["reset"]
+        samples = [sample for each in await here.holder.metrics() for sample in each.samples]
+    assert [
+        (sample.labels, sample.value) for sample in samples if sample.name == "doorstep_resets_total"
+    ] == [({"reason": "malformed"}, 1.0)]
 
 
 async def test_an_operation_that_is_none_breaks_the_protocol(

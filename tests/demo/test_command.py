@@ -73,9 +73,19 @@ def test_sigterm_while_it_starts_ends_all_of_it(command: Command, after_s: float
     assert (status, demo.survivors()) == (0, [])
 
 
-def test_a_setup_that_cannot_work_is_told_in_a_line(command: Command) -> None:
-    demo = command(DOORSTEP_AUTH__HS256_SECRET="short")
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("DOORSTEP_AUTH__HS256_SECRET", "short", "DOORSTEP_AUTH__HS256_SECRET has 5 bytes"),
+        ("DOORSTEP_KAFKA__LINGER_MS", "many", "DOORSTEP_KAFKA__LINGER_MS"),
+    ],
+)
+def test_a_setup_that_cannot_work_is_told_in_a_line(
+    command: Command, setting: str, value: str, said: str
+) -> None:
+    demo = command(**{setting: value})
     demo.process.start()
     assert demo.process.wait(60) == 2
-    assert "DOORSTEP_AUTH__HS256_SECRET has 5 bytes" in demo.process.output()
+    assert said in demo.process.output()
+    assert "Traceback" not in demo.process.output()
     assert "Traceback" not in demo.process.output()

@@ -146,6 +146,7 @@ async def test_no_signature_is_no_token(signature: str) -> None:
         {"sub": "a\x85b", "exp": 4e9},
         {"sub": "é" * 129, "exp": 4e9},
         {"sub": "\ud800", "exp": 4e9},
+        {"sub": "a{b}", "exp": 4e9},
         {"sub": "t", "exp": 4e9, "nbf": 3.9e9},
         {"sub": "t", "exp": 4e9, "iat": 3.9e9},
         {"sub": "t", "exp": 4e9, "nbf": "x"},
@@ -163,7 +164,7 @@ async def test_an_end_that_is_no_time_is_refused(number: bytes) -> None:
     assert error.code in ("token_invalid", "token_expired")
 
 
-@pytest.mark.parametrize("sub", ["a", "é" * 128, "a b", "{user}:*", "../../etc"])
+@pytest.mark.parametrize("sub", ["a", "é" * 128, "a b", "<user>:*", "../../etc"])
 async def test_any_printable_user_id_up_to_256_bytes_will_do(sub: str) -> None:
     assert (await with_secret().authenticate(token(sub))).user_id == sub
 
