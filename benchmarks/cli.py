@@ -7,12 +7,19 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Measure latency, delivery and cost under load.")
+app = typer.Typer(invoke_without_command=True, help="Measure latency, delivery and cost under load.")
 
 _ERROR = 2
 _PLAIN_WIDTH = 160
 
 # What each command needs is imported when it runs: every `doorstep` command loads this file.
+
+
+@app.callback()
+def bench(context: typer.Context) -> None:
+    """Measure latency, delivery and cost under load; alone it is `bench run`."""
+    if context.invoked_subcommand is None:
+        context.invoke(run)
 
 
 @app.command()

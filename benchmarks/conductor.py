@@ -26,6 +26,7 @@ from doorstep.benchmarks.results import (
 from doorstep.benchmarks.scenario import Load, Scenario
 from doorstep.benchmarks.screen import Screen, Step
 from doorstep.benchmarks.target import SECRET, Target
+from doorstep.benchmarks.verdict import BUSY
 
 _LOOK_S = 0.05
 _COST_LOOK_S = 1.0
@@ -40,7 +41,6 @@ _PRODUCE_S = 120.0
 _SETTLE_S = 1.0
 _READ_UP_S = 60.0
 _SATURATED_P99_MS = 500.0
-_BUSY = 0.9
 _CURVE_PERCENTS = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 100.0)
 
 
@@ -111,6 +111,7 @@ class Conductor:
             },
             network_bytes=findings.bytes_received,
             swarm_us=1e6 * swarm_cpu_s / max(1, sight.live),
+            swarm_busiest=findings.health.busiest,
         )
 
     def _bring_online(self, scenario: Scenario) -> Sight:
@@ -267,6 +268,8 @@ class Conductor:
 
 def _latency_result(found: Findings) -> LatencyResult:
     merged = Latencies.merged(found.by_second.values())
+    if not merged.count:
+        return LatencyResult(p50_ms=None, p90_ms=None, p99_ms=None, p999_ms=None, max_ms=None, curve=[])
     p50, p90, p99, p999, highest = merged.percentiles_ms([50, 90, 99, 99.9, 100])
     curve = zip(_CURVE_PERCENTS, merged.percentiles_ms(_CURVE_PERCENTS), strict=True)
     return LatencyResult(
@@ -275,7 +278,7 @@ def _latency_result(found: Findings) -> LatencyResult:
         p99_ms=p99,
         p999_ms=p999,
         max_ms=highest,
-        curve=list(curve) if merged.count else [],
+        curve=list(curve),
     )
 
 
@@ -308,9 +311,9 @@ def _generator_health(
 
 
 def _bottleneck(load: Load, swarm: Health, producer: Health) -> str | None:
-    if swarm.busiest >= _BUSY:
+    if swarm.busiest >= BUSY:
         return f"a process of clients used {swarm.busiest:.0%} of a core"
-    if load.kind == "steady" and producer.busiest >= _BUSY:  # how long a backlog takes to produce counts not
+    if load.kind == "steady" and producer.busiest >= BUSY:  # how long a backlog takes to produce counts not
         return f"the producer used {producer.busiest:.0%} of a core"
     return None
 

@@ -45,9 +45,10 @@ log.cleaner.dedupe.buffer.size=8388608
 class Kafka:
     """A broker that takes records; its address, and what has been read of it."""
 
-    def __init__(self, bootstrap: str, process: ServerProcess | None = None) -> None:
+    def __init__(self, bootstrap: str, version: str, process: ServerProcess | None = None) -> None:
         """`process`: of a broker of our own."""
         self.bootstrap = bootstrap
+        self.version = version
         self.process = process
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
@@ -99,7 +100,8 @@ def start_kafka(jars: Path, directory: Path) -> Kafka:
     java = shutil.which("java")
     if java is None:
         raise SetupError("there is no `java` for Apache Kafka: install a JRE, or give a broker by --kafka")
-    if not any(jars.glob("kafka_*.jar")):
+    version = next((jar.stem.rpartition("-")[2] for jar in jars.glob("kafka_*.jar")), None)
+    if version is None:
         raise SetupError(
             f"there are no Kafka jars in {jars}: `make setup-tests`, or give a broker by --kafka"
         )
@@ -109,11 +111,14 @@ def start_kafka(jars: Path, directory: Path) -> Kafka:
     properties.write_text(settings)
     command = [java, *_JAVA_OPTIONS, "-cp", f"{jars}/*"]
     format_log = [*command, "kafka.tools.StorageTool", "format", "--cluster-id", uuid.uuid4().hex[:22]]
-    subprocess.run(  # noqa: S603 - our own command
-        [*format_log, "--config", str(properties)], check=True, capture_output=True
-    )
+    try:
+        subprocess.run(  # noqa: S603 - our own command
+            [*format_log, "--config", str(properties)], check=True, capture_output=True, text=True
+        )
+    except subprocess.CalledProcessError as error:
+        raise SetupError(f"Kafka's log could not be made in {data}: {error.stderr.strip()}") from error
     process = ServerProcess("kafka", [*command, "kafka.Kafka", str(properties)], directory=directory)
-    kafka = Kafka(f"127.0.0.1:{port}", process)
+    kafka = Kafka(f"127.0.0.1:{port}", f"{version}, {' '.join(_JAVA_OPTIONS)}", process)
     try:
         process.wait_until(kafka.answers, _START_S)
     except BaseException:
@@ -124,7 +129,7 @@ def start_kafka(jars: Path, directory: Path) -> Kafka:
 
 def given_kafka(bootstrap: str) -> Kafka:
     """A broker that is there. Raises `ServerError` if it isn't."""
-    kafka = Kafka(bootstrap)
+    kafka = Kafka(bootstrap, f"given: {bootstrap}")
     deadline = time.monotonic() + _ADMIN_S
     while not kafka.answers():
         if time.monotonic() > deadline:

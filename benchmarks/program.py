@@ -29,6 +29,7 @@ from doorstep.benchmarks.suite import (
 )
 from doorstep.benchmarks.verdict import Verdict, judge, verdict_of
 
+_JSON, _HTML = "report.json", "report.html"
 _MARKS = {True: "[green]ok", False: "[red]MISSED", None: "[yellow]?"}
 
 
@@ -55,8 +56,10 @@ class Options:
 def run_suite(options: Options, screen: Screen) -> Report:
     """Run it all; the report is in `options.out` afterwards, as JSON and as HTML.
 
-    Raises `BenchmarkError`; then there is no report, and no process is left behind.
+    Raises `BenchmarkError`; then there is no report, no earlier one either, and no process is left behind.
     """
+    for name in (_JSON, _HTML):
+        (options.out / name).unlink(missing_ok=True)
     scenarios = load_scenarios(options.directory, options.suite, options.scenarios)
     sessions = plan_sessions(scenarios, options.suite, _targets(options, screen))
     started = datetime.now(UTC)
@@ -165,7 +168,7 @@ def _write(report: Report, out: Path) -> None:
 
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "report.json").write_text(report.model_dump_json(indent=1))
-        (out / "report.html").write_text(render(report))
+        (out / _JSON).write_text(report.model_dump_json(indent=1))
+        (out / _HTML).write_text(render(report))
     except OSError as error:
         raise SetupError(f"the report can't be written to {out}: {error}") from error

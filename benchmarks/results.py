@@ -109,6 +109,8 @@ class ConnectResult(_Result):
     """What clients received until they were live."""
     swarm_us: float
     """CPU of the clients per connection."""
+    swarm_busiest: float
+    """Share of a core that the busiest process of clients used in its busiest second."""
 
     @property
     def cpu_us(self) -> float:
@@ -156,7 +158,7 @@ class Environment(_Result):
     commit: str
     versions: Mapping[str, str]
     socket_write_us: float
-    """CPU of writing one frame to a socket here: nobody delivers a notification for less."""
+    """CPU of writing one frame to a socket here, whose reader waits for it."""
 
 
 class Outcome(_Result):

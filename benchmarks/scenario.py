@@ -109,7 +109,8 @@ class Scenario(_Part):
     """Connections of each user that is connected."""
     online: float = Field(default=1.0, gt=0, le=1)
     """Share of the users that are connected; all of them get events."""
-    payload_bytes: int = Field(default=370, ge=1)
+    payload_bytes: int = Field(default=440, ge=1)
+    """Length of the notification; the fields of its contract alone are about 440."""
     connect_window: int = Field(default=256, ge=1)
     """So many connections are being opened at any time."""
     idle_s: float = Field(default=0, ge=0)

@@ -112,7 +112,7 @@ class Stage:
             "peer": lambda redis, logs, _settings: start_centrifugo(peer or Path(), kafka, redis, logs),
             "naive": lambda redis, logs, _settings: start_naive(kafka, redis, logs),
         }
-        self.versions: dict[str, str] = {}
+        self.versions: dict[str, str] = {"kafka": kafka.version}
         """Of what was used so far, by name."""
 
     def perform(self, session: Session) -> Performance:
@@ -137,7 +137,7 @@ class Stage:
         directory.mkdir(parents=True, exist_ok=True)
         redis = given_redis(self._redis_url) if self._redis_url else start_redis(directory)
         try:
-            self.versions["redis"] = redis.version
+            self.versions["redis server"] = redis.version
             yield redis
         finally:
             redis.close()

@@ -8,12 +8,12 @@ from statistics import median
 from doorstep.benchmarks.results import LoadResult, Run
 from doorstep.benchmarks.verdict import LOAD_METRICS, RUN_METRICS
 
-HIGHER_IS_BETTER = frozenset({"rate_per_s", "closed_share"})
+HIGHER_IS_BETTER = frozenset({"rate_per_s", "closed_share", "delivered_percent"})
 
 _BYTES = ("network_bytes", "redis_bytes", "redis_memory_bytes")
-_STEADY = ("p50_ms", "p99_ms", "cpu_us", *_BYTES)
-_AT_ONCE = ("rate_per_s", "cpu_us", *_BYTES)
-_MISSED = ("elapsed_s", "rate_per_s", "cpu_us")
+_STEADY = ("delivered_percent", "p50_ms", "p99_ms", "cpu_us", *_BYTES)
+_AT_ONCE = ("delivered_percent", "rate_per_s", "cpu_us", *_BYTES)
+_MISSED = ("delivered_percent", "elapsed_s", "rate_per_s", "cpu_us")
 _METRICS_OF_KIND = {"steady": _STEADY, "backlog": _AT_ONCE, "missed": _MISSED}
 
 

@@ -104,8 +104,10 @@ class Swarm:
             return
         now = time.monotonic_ns()
         self._bytes += len(data)
-        self._last_ns = now
+        noted = len(self._samples.dues)
         answer = client.received(data, now)
+        if len(self._samples.dues) > noted:
+            self._last_ns = now
         if answer and not self._send(fd, client, answer):
             return
         if client in self._started and client.state is not State.OPENING:
@@ -153,6 +155,7 @@ class Swarm:
         if client.state is State.LIVE:
             self._connecting.append(now_ns - self._started.pop(client))
             self._live += 1
+            self._last_ns = now_ns
         else:
             self._on_lost(fd, client, client.verdict)
 

@@ -23,6 +23,7 @@ TOPIC = "huleedu.notification.teacher.requested.v1"
 EVERY = 1000
 """Which events a rare fault hits: number 500, 1,500, 2,500 …"""
 LATE_S = 0.6
+PING_S = 0.25
 
 Deliver = Callable[["Contract", str, int, bytes], None]
 
@@ -55,6 +56,12 @@ class Contract:
     def push(self, user: str, frame: bytes) -> None:
         for socket in self.sockets[user]:
             socket.protocol.send_text(frame)
+            for data in socket.protocol.data_to_send():
+                socket.transport.write(data)
+
+    def ping(self, user: str) -> None:
+        for socket in self.sockets[user]:
+            socket.protocol.send_ping(b"")
             for data in socket.protocol.data_to_send():
                 socket.transport.write(data)
 
@@ -127,6 +134,12 @@ def _wrong_user(contract: Contract, user: str, number: int, notification: bytes)
         contract.push(other, frame)
 
 
+def _pinging(contract: Contract, user: str, _number: int, notification: bytes) -> None:
+    """No fault: a ping comes a moment after each notification."""
+    _faithful(contract, user, _number, notification)
+    asyncio.get_running_loop().call_later(PING_S, contract.ping, user)
+
+
 def _die(_contract: Contract, _user: str, _number: int, _notification: bytes) -> None:
     os._exit(7)
 
@@ -138,6 +151,7 @@ FAULTS: dict[str, Deliver] = {
     "late": _late,
     "late-sometimes": _late_sometimes,
     "wrong-user": _wrong_user,
+    "pinging": _pinging,
     "die": _die,
 }
 """By the name of the scenario."""

@@ -67,7 +67,12 @@ def a_load(
 
 
 def a_run(
-    *loads: LoadResult, target: str = "doorstep", number: int = 0, live: int = 100, connect_s: float = 1.0
+    *loads: LoadResult,
+    target: str = "doorstep",
+    number: int = 0,
+    live: int = 100,
+    connect_s: float = 1.0,
+    swarm_busiest: float = 0.2,
 ) -> Run:
     """Of the scenario `sample`; 100 clients that took 6 KB each."""
     connect = ConnectResult(
@@ -81,6 +86,7 @@ def a_run(
         memory_bytes={"holder": 6 * 1024 * live, "redis": 5_000_000},
         network_bytes=30_000,
         swarm_us=60.0,
+        swarm_busiest=swarm_busiest,
     )
     return Run(target=target, scenario="sample", round=number, connect=connect, idle=None, loads=loads)
 

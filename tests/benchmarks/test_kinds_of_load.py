@@ -3,11 +3,20 @@
 from doorstep.benchmarks.ledger import Exactness
 from doorstep.benchmarks.results import LoadResult
 from tests.benchmarks.conftest import RunSuite
+from tests.benchmarks.contract_server import PING_S
 
 
 def _result(run_scenarios: RunSuite, load: str, users: int = 20) -> LoadResult:
     report = run_scenarios({"kinds": f'users = {users}\n[[load]]\nname = "load"\n{load}'})
     return report.runs[0].loads[0]
+
+
+def test_what_comes_after_the_last_notification_is_not_waited_for(run_scenarios: RunSuite) -> None:
+    report = run_scenarios({"pinging": 'users = 20\n[[load]]\nname = "load"\nrate = 200\nduration_s = 1'})
+    (result,) = report.runs[0].loads
+
+    assert result.exactness == Exactness(200, 200)
+    assert result.elapsed_s < 1 + PING_S
 
 
 def test_a_backlog_is_there_before_the_server_goes_on(run_scenarios: RunSuite) -> None:

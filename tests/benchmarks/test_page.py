@@ -56,7 +56,7 @@ def test_no_two_elements_have_the_same_id(report: Report) -> None:
 def test_it_shows_verdict_figures_of_both_and_environment(report: Report) -> None:
     text = _Page(render(report)).text
 
-    for part in ("missed", "p99_ms <= 5", "centrifugo", "Valkey 9.1", "a CPU & <more>", "socket write"):
+    for part in ("missed", "p99_ms <= 5", "centrifugo", "Valkey 9.1", "a CPU & <more>", "write of one frame"):
         assert part in text
 
 

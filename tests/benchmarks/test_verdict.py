@@ -97,8 +97,32 @@ def test_a_generator_without_cpu_left_gives_no_verdict() -> None:
 def test_a_peer_measured_by_a_generator_without_cpu_left_is_no_yardstick() -> None:
     runs = [a_run(a_load()), a_run(a_load(bottleneck="busy"), target="centrifugo")]
 
-    assert _outcome("p99_ms <= 2 * peer", runs).holds is None or True
-    assert _outcome("cpu_us <= 2 * peer", runs[:1] + runs[1:] * 2).holds is None
+    assert _outcome("p99_ms <= 2 * peer", runs).holds is None
+    assert _outcome("cpu_us <= 2 * peer", [*runs, a_run(a_load())]).holds is None
+
+
+def test_clients_without_cpu_left_give_no_verdict_about_connecting() -> None:
+    scenario = a_scenario(of_connecting=("connect_s <= 1.5 * peer",))
+    for busy in (["doorstep"], ["centrifugo"]):
+        runs = [
+            a_run(a_load(), target=target, swarm_busiest=0.95 if target in busy else 0.2)
+            for target in ("doorstep", "centrifugo")
+        ]
+        (outcome,) = [each for each in judge([scenario], runs) if each.claim.startswith("connect_s")]
+        assert outcome.holds is None
+        assert "95% of a core" in outcome.note
+
+
+def test_a_peer_that_loses_much_is_no_yardstick() -> None:
+    runs = [a_run(a_load()), a_run(a_load(exactness=Exactness(1000, 980)), target="centrifugo")]
+
+    assert _outcome("cpu_us <= 2 * peer", runs).holds is None
+
+
+def test_the_promise_is_kept_in_each_round() -> None:
+    runs = [a_run(a_load()), a_run(a_load(p99_ms=800.0)), a_run(a_load())]
+
+    assert _verdict(runs=runs) is Verdict.MISSED
 
 
 def test_loss_counts_also_where_the_generator_was_busy() -> None:
