@@ -25,11 +25,12 @@ _EXPECTED = (
 )
 _FAILED, _BAD_SETUP, _INTERRUPTED = 1, 2, 130
 _SHOWN = 20
-_HOLDERS = 2
 
 _Port = Annotated[int, typer.Option(help="Port of the page; a free one if it is taken.")]
 _Host = Annotated[str, typer.Option(help="Address to listen on, for the page and for Doorstep.")]
-_Holders = Annotated[int | None, typer.Option(help="Holder actors; 2 where no setting says another number.")]
+_Holders = Annotated[
+    int, typer.Option(envvar="DOORSTEP_HOLDERS", help="Holder actors, whatever the file of --config says.")
+]
 _Check = Annotated[
     bool, typer.Option("--check", help="Upload for three teachers, judge what comes, and end.")
 ]
@@ -39,7 +40,7 @@ _Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")
 def demo(
     port: _Port = 8080,
     host: _Host = "127.0.0.1",
-    holders: _Holders = None,
+    holders: _Holders = 2,
     check: _Check = False,
     config: _Config = None,
 ) -> None:
@@ -52,13 +53,11 @@ def demo(
     raise typer.Exit(asyncio.run(_run(config, holders, host, port, check=check)))
 
 
-async def _run(config: Path | None, holders: int | None, host: str, port: int, *, check: bool) -> int:
+async def _run(config: Path | None, holders: int, host: str, port: int, *, check: bool) -> int:
     end_on_signals()
     logging.getLogger("ray").setLevel(logging.ERROR)  # it has much to say about itself
     try:
-        settings = load_settings(config, **({} if holders is None else {"holders": holders}))
-        if "holders" not in settings.model_fields_set:
-            settings = settings.model_copy(update={"holders": _HOLDERS})
+        settings = load_settings(config, holders=holders)
         async with running_demo(settings, host, port, typer.echo) as running:
             return await (_check(running) if check else _show(running))
     except _EXPECTED as error:
