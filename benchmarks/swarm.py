@@ -11,7 +11,8 @@ import sys
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 
@@ -19,6 +20,7 @@ import jwt
 
 from doorstep.benchmarks.client import Client, Samples, State
 from doorstep.benchmarks.dialect import Identity
+from doorstep.benchmarks.frames import Opcode, client_frame
 from doorstep.benchmarks.health import HealthMeter
 from doorstep.benchmarks.latency import Latencies, by_second
 from doorstep.benchmarks.ledger import Exactness
@@ -43,6 +45,10 @@ _POLL_S = 0.1
 _NS_PER_S = 1_000_000_000
 _IP_BIND_ADDRESS_NO_PORT = 24  # Linux: choose the port at connect, so that ports are shared by destinations
 _MUTE_BUFFER_BYTES = 4096
+_LEFT_BYTES = 1 << 20
+_LEFT_S = 10.0
+_QUIET_S = 0.3
+_PAUSE_S = 0.005
 
 
 class Swarm:
@@ -275,7 +281,7 @@ class Swarm:
             bytes_received=self._bytes,
             last_ns=self._last_ns,
             muted=len(self._muted),
-            muted_closed=sum(_is_closed(self._sockets[fd]) for fd in self._muted),
+            muted_closed=_count_closed(self._sockets[fd] for fd in self._muted),
             resets=sum(client.resets for client in self._clients),
             health=health,
         )
@@ -293,16 +299,34 @@ def _by_arrival(begun_ns: int, samples: Samples) -> Counter[int]:
     )
 
 
-def _is_closed(sock: socket.socket) -> bool:
-    """Whether the other side has closed it, seen by reading what is left."""
-    try:
-        while sock.recv(1 << 20):
-            pass
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
+def _count_closed(muted: Iterable[socket.socket]) -> int:
+    """How many of them the other side has closed; what they never read comes before that, and is read now.
+
+    Each sends a ping first: it tells the other side's kernel that there is room again, or is answered with a
+    reset where nobody is there any more.
+    """
+    waiting, closed = list(muted), 0
+    for sock in waiting:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LEFT_BYTES)
+        with suppress(OSError):
+            sock.send(client_frame(Opcode.PING, b""))
+    end = time.monotonic() + _LEFT_S
+    quiet_at = time.monotonic() + _QUIET_S
+    while waiting and time.monotonic() < min(end, quiet_at):
+        time.sleep(_PAUSE_S)
+        for sock in tuple(waiting):
+            try:
+                data = sock.recv(_LEFT_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            if data:
+                quiet_at = time.monotonic() + _QUIET_S
+            else:
+                waiting.remove(sock)
+                closed += 1
+    return closed
 
 
 def main(pipe: Connection) -> None:

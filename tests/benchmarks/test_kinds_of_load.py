@@ -37,5 +37,5 @@ def test_who_was_away_gets_what_was_missed(run_scenarios: RunSuite) -> None:
 def test_the_mute_are_left_out_of_the_account(run_scenarios: RunSuite) -> None:
     result = _result(run_scenarios, "rate = 200\nduration_s = 1\nmute = 0.1")
 
-    assert result.muted == 2
+    assert (result.muted, result.muted_closed) == (2, 0)
     assert result.exactness == Exactness(180, 180)
