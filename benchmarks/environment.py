@@ -5,7 +5,6 @@ import platform
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -41,21 +40,16 @@ def socket_write_us() -> float:
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as writer,
         listener.accept()[0] as reader,
+        subprocess.Popen(["cat"], stdin=reader.fileno(), stdout=reader.fileno()),  # noqa: S607 - an echo
     ):
         writer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_answer_all, args=(reader.dup(),), daemon=True).start()
         for _ in range(_WRITES):
             begun = time.thread_time_ns()
             writer.send(frame)
             spent_ns += time.thread_time_ns() - begun
-            writer.recv(1)
+            writer.recv(_FRAME_BYTES, socket.MSG_WAITALL)
+        writer.shutdown(socket.SHUT_WR)  # ends the echo
     return spent_ns / _WRITES / 1000
-
-
-def _answer_all(reader: socket.socket) -> None:
-    with reader:
-        while reader.recv(_FRAME_BYTES, socket.MSG_WAITALL):
-            reader.send(b".")
 
 
 def _cpu() -> str:
