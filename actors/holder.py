@@ -31,7 +31,6 @@ from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.handover import Parcel, Receiver
 from doorstep.gateway.head import HeadError
-from doorstep.gateway.origin import cors_headers
 from doorstep.gateway.poll import PollConnection
 from doorstep.gateway.problem import Problem
 from doorstep.gateway.websocket import SocketLimits, text_frame
@@ -223,13 +222,13 @@ class Holder:
             subscriber.begin(parcel)
 
     async def _refuse(self, sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
-        answering = PollConnection(lambda: None)
+        answering = PollConnection(lambda: None, parcel.origin)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: answering, sock)
         except OSError:
             sock.close()
         else:
-            answering.respond(problem.response(cors_headers(parcel.origin)))
+            answering.refuse(problem)
             self.counters.refusals.labels(problem.code).inc()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

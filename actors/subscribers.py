@@ -17,7 +17,6 @@ from doorstep.gateway.auth import AuthError, Claims
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.handover import Parcel
-from doorstep.gateway.origin import cors_headers
 from doorstep.gateway.poll import PollConnection, PollRequest
 from doorstep.gateway.problem import Problem
 from doorstep.gateway.query import SocketRequest
@@ -252,7 +251,7 @@ _tasks: set[asyncio.Future[None]] = set()
 class PollSubscriber(Subscriber):
     """A long poll: answered by the first notifications, a reset, or the end of its wait."""
 
-    __slots__ = ("_answered", "_malformed", "_origin", "_request", "_timer", "protocol")
+    __slots__ = ("_answered", "_malformed", "_request", "_timer", "protocol")
 
     protocol: PollConnection
 
@@ -262,7 +261,6 @@ class PollSubscriber(Subscriber):
         after = self._request.after
         super().__init__(home, parcel.user_id, after if isinstance(after, Cursor) else None)
         self._malformed = after == "malformed"
-        self._origin = parcel.origin
         self.protocol = PollConnection(self._on_gone, parcel.origin)
         self._answered = False
         self._timer: asyncio.TimerHandle | None = None
@@ -311,7 +309,7 @@ class PollSubscriber(Subscriber):
             self._answer(())
         elif not self._answered:
             self._answered = True
-            self.protocol.respond(_LOG_OUT_OF_REACH.response(cors_headers(self._origin)))
+            self.protocol.refuse(_LOG_OUT_OF_REACH)
 
     def _answer(self, notifications: Sequence[bytes], *, reset: bool = False) -> None:
         if self._answered:

@@ -26,7 +26,6 @@ from doorstep.benchmarks.results import (
 from doorstep.benchmarks.scenario import Load, Scenario
 from doorstep.benchmarks.screen import Screen, Step
 from doorstep.benchmarks.target import SECRET, Target
-from doorstep.benchmarks.verdict import BUSY
 
 _LOOK_S = 0.05
 _COST_LOOK_S = 1.0
@@ -41,6 +40,7 @@ _PRODUCE_S = 120.0
 _SETTLE_S = 1.0
 _READ_UP_S = 60.0
 _SATURATED_P99_MS = 500.0
+_BUSY = 0.9
 _CURVE_PERCENTS = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 100.0)
 
 
@@ -111,7 +111,7 @@ class Conductor:
             },
             network_bytes=findings.bytes_received,
             swarm_us=1e6 * swarm_cpu_s / max(1, sight.live),
-            swarm_busiest=findings.health.busiest,
+            bottleneck=_busy_clients(findings.health),
         )
 
     def _bring_online(self, scenario: Scenario) -> Sight:
@@ -311,11 +311,15 @@ def _generator_health(
 
 
 def _bottleneck(load: Load, swarm: Health, producer: Health) -> str | None:
-    if swarm.busiest >= BUSY:
-        return f"a process of clients used {swarm.busiest:.0%} of a core"
-    if load.kind == "steady" and producer.busiest >= BUSY:  # how long a backlog takes to produce counts not
+    if busy := _busy_clients(swarm):
+        return busy
+    if load.kind == "steady" and producer.busiest >= _BUSY:  # how long a backlog takes to produce counts not
         return f"the producer used {producer.busiest:.0%} of a core"
     return None
+
+
+def _busy_clients(swarm: Health) -> str | None:
+    return f"a process of clients used {swarm.busiest:.0%} of a core" if swarm.busiest >= _BUSY else None
 
 
 def _is_saturated(result: LoadResult) -> bool:

@@ -109,8 +109,8 @@ class ConnectResult(_Result):
     """What clients received until they were live."""
     swarm_us: float
     """CPU of the clients per connection."""
-    swarm_busiest: float
-    """Share of a core that the busiest process of clients used in its busiest second."""
+    bottleneck: str | None = None
+    """Why it may be the clients that were measured."""
 
     @property
     def cpu_us(self) -> float:

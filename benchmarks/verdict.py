@@ -14,8 +14,6 @@ from doorstep.benchmarks.target import NAIVE, OURS, PEER
 
 _PROMISE = Claim.parse("p99_ms <= 500")
 
-BUSY = 0.9
-"""A process that uses so much of a core may be late by itself."""
 _LAG_MS = 10.0
 _ENOUGH_PERCENT = 99
 _LATENCIES = frozenset({"p50_ms", "p99_ms"})
@@ -228,13 +226,15 @@ def _doubt(scenario: str, load: str | None, claim: Claim, runs: Sequence[Run], e
 def _doubt_of(
     target: str, scenario: str, load: str | None, *, claim: Claim, runs: Sequence[Run], excess: float
 ) -> str:
+    results = _results(runs, target, scenario, load) if load else ()
+    bottlenecks = [result.generator.bottleneck for result in results]
     if load is None:
-        busiest = median(run.connect.swarm_busiest for run in _runs(runs, target, scenario))
-        return f"no verdict: a process of clients used {busiest:.0%} of a core" if busiest >= BUSY else ""
-    results = _results(runs, target, scenario, load)
-    busy = [result.generator.bottleneck for result in results if result.generator.bottleneck]
-    if 2 * len(busy) > len(results):
+        bottlenecks = [run.connect.bottleneck for run in _runs(runs, target, scenario)]
+    busy = [bottleneck for bottleneck in bottlenecks if bottleneck]
+    if 2 * len(busy) > len(bottlenecks):
         return f"no verdict: {busy[0]}"
+    if not results:
+        return ""
     delivered = min(_delivered_percent(result) for result in results)
     if target != OURS and delivered < _ENOUGH_PERCENT:
         return f"no verdict: {target} delivered {delivered:.4g} %, which is no yardstick"

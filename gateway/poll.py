@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.origin import cors_headers
-from doorstep.gateway.problem import PROBLEM_TYPE, http_response
+from doorstep.gateway.problem import PROBLEM_TYPE, Problem, http_response
 from doorstep.gateway.query import cursor_of, fields_of, number_of
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
@@ -58,6 +58,10 @@ class PollConnection(asyncio.Protocol):
         """Send JSON (a problem document from 400 on); nothing happens after the first answer or when gone."""
         content_type = "application/json" if status < 400 else PROBLEM_TYPE
         self.respond(http_response(status, body, content_type, cors_headers(self._origin)))
+
+    def refuse(self, problem: Problem) -> None:
+        """Say why there is nothing else; a page of the request's origin can read it."""
+        self.respond(problem.response(cors_headers(self._origin)))
 
     def respond(self, response: bytes) -> None:
         """Send a complete HTTP response, such as `Problem.response()`."""

@@ -69,6 +69,14 @@ async def message(ws: ClientConnection) -> Any:
         return json.loads(await ws.recv())
 
 
+async def close_code(ws: ClientConnection) -> int:
+    """How the server closes, with no further message."""
+    with pytest.raises(ConnectionClosed) as closed:
+        await message(ws)
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code
+
+
 async def pushes(holder: Holder) -> float:
     """How many it has counted."""
     return {sample.name: sample.value for each in await holder.metrics() for sample in each.samples}[
@@ -166,10 +174,7 @@ async def test_a_token_that_expires_is_announced_and_then_closes(
         expiring = await message(ws)
         assert expiring["event"] == "doorstep.token_expiring"
         assert 0 < expiring["data"]["in_ms"] <= 1000
-        with pytest.raises(ConnectionClosed) as closed:
-            await message(ws)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 4001
+        assert await close_code(ws) == 4001
 
 
 async def test_a_refreshed_token_goes_on(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
@@ -193,10 +198,7 @@ async def test_a_refresh_with_another_token_is_forbidden(
     async with world(valkey, run_dir) as here, here.connect(token_for(names.user())) as ws:
         await message(ws)
         await ws.send(json.dumps({"op": "refresh", "token": token}))
-        with pytest.raises(ConnectionClosed) as closed:
-            await message(ws)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 4003
+        assert await close_code(ws) == 4003
 
 
 async def test_a_refresh_that_nobody_can_judge_is_to_be_tried_again(
@@ -208,10 +210,7 @@ async def test_a_refresh_that_nobody_can_judge_is_to_be_tried_again(
     async with world(valkey, run_dir, auth=auth) as here, here.connect(token_for(user)) as ws:
         await message(ws)
         await ws.send(json.dumps({"op": "refresh", "token": token}))
-        with pytest.raises(ConnectionClosed) as closed:
-            await message(ws)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1013
+        assert await close_code(ws) == 1013
 
 
 async def test_a_page_of_another_origin_can_read_that_the_log_is_away(
@@ -246,10 +245,7 @@ async def test_an_operation_that_is_none_breaks_the_protocol(
     async with world(valkey, run_dir) as here, here.connect(token_for(names.user())) as ws:
         await message(ws)
         await ws.send('{"op":"dance"}')
-        with pytest.raises(ConnectionClosed) as closed:
-            await message(ws)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 4009
+        assert await close_code(ws) == 4009
 
 
 async def test_a_socket_that_does_not_read_is_closed_and_others_are_served(
@@ -331,7 +327,4 @@ async def test_stopping_says_when_to_come_back(valkey: ValkeyServer, run_dir: Pa
         reconnect = await message(ws)
         assert reconnect["event"] == "doorstep.reconnect"
         assert reconnect["data"]["after_ms"] > 0
-        with pytest.raises(ConnectionClosed) as closed:
-            await message(ws)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1012
+        assert await close_code(ws) == 1012

@@ -56,14 +56,12 @@ class Contract:
     def push(self, user: str, frame: bytes) -> None:
         for socket in self.sockets[user]:
             socket.protocol.send_text(frame)
-            for data in socket.protocol.data_to_send():
-                socket.transport.write(data)
+            _flush(socket)
 
     def ping(self, user: str) -> None:
         for socket in self.sockets[user]:
             socket.protocol.send_ping(b"")
-            for data in socket.protocol.data_to_send():
-                socket.transport.write(data)
+            _flush(socket)
 
     async def on_socket(self, socket: ServerConnection) -> None:
         assert socket.request is not None
@@ -86,6 +84,11 @@ class Contract:
         if request.path == "/readyz":
             return socket.respond(HTTPStatus.OK if self.ready else HTTPStatus.SERVICE_UNAVAILABLE, "")
         return None
+
+
+def _flush(socket: ServerConnection) -> None:
+    for data in socket.protocol.data_to_send():
+        socket.transport.write(data)
 
 
 def _faithful(contract: Contract, user: str, _number: int, notification: bytes) -> None:

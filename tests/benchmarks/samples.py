@@ -72,7 +72,7 @@ def a_run(
     number: int = 0,
     live: int = 100,
     connect_s: float = 1.0,
-    swarm_busiest: float = 0.2,
+    bottleneck: str | None = None,
 ) -> Run:
     """Of the scenario `sample`; 100 clients that took 6 KB each."""
     connect = ConnectResult(
@@ -86,7 +86,7 @@ def a_run(
         memory_bytes={"holder": 6 * 1024 * live, "redis": 5_000_000},
         network_bytes=30_000,
         swarm_us=60.0,
-        swarm_busiest=swarm_busiest,
+        bottleneck=bottleneck,
     )
     return Run(target=target, scenario="sample", round=number, connect=connect, idle=None, loads=loads)
 

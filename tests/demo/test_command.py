@@ -88,4 +88,3 @@ def test_a_setup_that_cannot_work_is_told_in_a_line(
     assert demo.process.wait(60) == 2
     assert said in demo.process.output()
     assert "Traceback" not in demo.process.output()
-    assert "Traceback" not in demo.process.output()
