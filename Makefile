@@ -10,7 +10,7 @@ MAVEN_OPTIONS := --batch-mode --no-transfer-progress
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-tests demo lint format test test-containers lock clean
+.PHONY: help setup setup-dev setup-tests demo lint format test test-frontend test-containers lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,9 +35,12 @@ format: setup-dev ## let ruff format everything and fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup-tests lint ## set up everything, then lint and all tests (make test ARGS="-k cursor")
+test: setup-tests lint test-frontend ## set up everything, then lint and all tests (make test ARGS="-k cursor")
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
+
+test-frontend: frontend/node_modules/.installed ## check, build and test frontend/ (needs Node 20 or later)
+	@tests/support/node.sh npm --prefix frontend run --silent check
 
 test-containers: setup-dev ## on Docker: the deployment of deploy/, and every test that needs Kafka or Valkey
 	tests/containers/docker.sh env DOORSTEP_TEST_CONTAINERS=1 $(BIN)/python -m pytest $(ARGS)
@@ -51,7 +54,7 @@ lock: ## write requirements/*.txt from pyproject.toml (needs uv; make lock ARGS=
 include benchmarks/bench.mk
 
 clean: ## remove what was built and cached (not .venv)
-	rm -rf build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build frontend/packages/*/dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # setuptools comes in on stdin: it builds Doorstep itself (--no-build-isolation), so it must be locked too.
@@ -79,6 +82,11 @@ $(VENV)/.runtime: $(BIN)/pip requirements/runtime.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
 	$(call install,dev)
+
+frontend/node_modules/.installed: frontend/package-lock.json
+	@tests/support/need.sh npm npm
+	@tests/support/node.sh npm --prefix frontend ci --no-audit --no-fund
+	@tests/support/node.sh touch $@
 
 # mypy finds namespace packages by their folders, so it gets folders that are named like the packages.
 build/types/.linked: Makefile

@@ -1,0 +1,126 @@
+/** The words of the package: what a page gives to `connect`, and what it gets. */
+
+import type { EventData } from "./contract.generated.ts";
+
+/** An event that has a typed `data`, or any other name. */
+export type EventName = keyof EventData | (string & {});
+
+/** What a user gets: one JSON object, as it comes over the wire (docs/protocol.md). */
+export interface Notification<E extends EventName = EventName> {
+  readonly event: E;
+  /** The event's id: the same on every device and after every reconnect. */
+  readonly id: string;
+  /** 1, 2, 3 … of this user, without a gap. */
+  readonly seq: number;
+  /** Where the client stands once it has this one. Opaque. */
+  readonly cursor: string;
+  readonly correlation_id: string;
+  /** When it happened, ISO 8601. */
+  readonly timestamp: string;
+  readonly data: E extends keyof EventData ? EventData[E] : Readonly<Record<string, unknown>>;
+  /** W3C trace context, where the event carried one. */
+  readonly traceparent?: string;
+}
+
+/** Any of the events with a typed `data`: `switch (n.event)` tells which. Others come too, to a `default`. */
+export type AnyNotification = { [E in keyof EventData]: Notification<E> }[keyof EventData];
+
+/** Why there is no connection. `code` is for programs, `detail` for people. */
+export interface Problem {
+  readonly code: string;
+  readonly detail: string;
+  /** Whether trying again can help without a change of what was asked. */
+  readonly retryable: boolean;
+}
+
+/** How the connection is. The same object as long as nothing changes: fits `useSyncExternalStore`. */
+export type Status =
+  | { readonly state: "idle" | "connecting" | "live" | "polling" | "offline" | "stopped" }
+  | { readonly state: "waiting"; readonly retryInMs: number; readonly because: Problem }
+  | { readonly state: "blocked"; readonly because: Problem };
+
+/** `connect`: a first token. `refresh`: the one in use ends soon. `rejected`: the server refused the last one. */
+export type TokenReason = "connect" | "refresh" | "rejected";
+
+/**
+ * `start`: the cursor is known, fetch your state. `reset`: notifications were missed, fetch it anew.
+ * `unreachable`: there is no server yet; show what you can get without it (a `start` follows).
+ */
+export type LoadReason = "start" | "reset" | "unreachable";
+
+/** Time and chance. */
+export interface Clock {
+  /** Milliseconds that never go back; they may stand still while the device sleeps. */
+  now(): number;
+  setTimeout(callback: () => void, ms: number): unknown;
+  clearTimeout(timer: unknown): void;
+  /** From 0 to less than 1. */
+  random(): number;
+}
+
+/** What happens on a socket. Nothing is called after `closed`. */
+export interface SocketListener {
+  message(text: string): void;
+  /** Also when it never opened: then with 1006. */
+  closed(code: number): void;
+}
+
+/** An open (or opening) socket. */
+export interface Socket {
+  /** Nothing happens while it is not open. */
+  send(text: string): void;
+  /** Lets go at once; the listener hears no more. */
+  close(): void;
+}
+
+/** An answer to a GET. `body` is its JSON, undefined where it is none. */
+export interface Answer {
+  readonly status: number;
+  /** The `Retry-After` header in milliseconds, where there is one. */
+  readonly retryAfterMs?: number;
+  readonly body: unknown;
+}
+
+/** How the server is reached: the browser's own, or the gateway of `@doorstep/client/testing`. */
+export interface Transports {
+  socket(url: string, protocols: string[], listener: SocketListener): Socket;
+  /** Rejects when there is no answer. */
+  get(url: string, token: string, signal: AbortSignal): Promise<Answer>;
+}
+
+/** One connection for all tabs of a user; made by `@doorstep/client/tabs`. */
+export interface Tabs {
+  readonly name: string;
+}
+
+export interface ConnectOptions {
+  /** Where Doorstep is: `https://events.example.org`, or with the path `/v1/ws`. */
+  readonly url: string;
+  /** The user's token. Called anew for every connection; may take its time, fail, and be cancelled. */
+  readonly token: (why: TokenReason, signal: AbortSignal) => Promise<string> | string;
+  /** Fetches the page's state: called when the cursor is known, so that nothing falls between. */
+  readonly load?: (why: LoadReason, signal: AbortSignal) => Promise<void> | void;
+  /** Where to go on, instead of at the end of the log. */
+  readonly cursor?: string;
+  readonly tabs?: Tabs;
+  readonly transports?: Transports;
+  readonly clock?: Clock;
+}
+
+export interface Connection {
+  readonly status: Status;
+  /** Called after each change of `status`; returns how to end that. */
+  subscribe(listener: () => void): () => void;
+  /** Called with each notification of that name, once and in order; returns how to end that. */
+  on<E extends EventName>(event: E, listener: (notification: Notification<E>) => void): () => void;
+  /** Called with every notification, once and in order; returns how to end that. */
+  onAny(listener: (notification: AnyNotification) => void): () => void;
+  /** Connect; again after `stop`. */
+  start(): void;
+  /** Do not wait for the next attempt; leaves `blocked` too. */
+  retryNow(): void;
+  /** Close. `start` goes on where it ended. */
+  stop(): void;
+  /** Close, and forget the cursor. The other tabs of the user close too. */
+  logout(): void;
+}
