@@ -23,6 +23,8 @@ from typing import Literal
 import orjson
 import structlog
 
+from doorstep.gateway.listener import Listener
+
 _log = structlog.get_logger(__name__)
 
 _HEADER = struct.Struct("!II")
@@ -262,7 +264,7 @@ class Receiver:
     def __init__(self, path: Path, on_parcel: OnParcel) -> None:
         self._path = path
         self._on_parcel = on_parcel
-        self._listener: socket.socket | None = None
+        self._listener: Listener | None = None
         self._inode: int | None = None
         self._inlets: set[_Inlet] = set()
 
@@ -270,27 +272,24 @@ class Receiver:
         """Listen; a socket file that a predecessor left is replaced. Raises `OSError`, `HandoverError` if the
         directory is open to others."""
         _private_directory(self._path.parent)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.setblocking(False)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
             fresh.unlink(missing_ok=True)
-            listener.bind(str(fresh))
-            listener.listen(128)
+            listening.bind(str(fresh))
+            listening.listen(128)
             self._inode = fresh.stat().st_ino
             # Renamed into its place: there is no moment at which the path leads nowhere.
             fresh.replace(self._path)
         except OSError as exc:
-            listener.close()
+            listening.close()
             hint = "; a shorter run_dir is needed" if len(os.fsencode(fresh)) >= _MAX_PATH_BYTES else ""
             raise OSError(exc.errno, f"can't listen at {self._path}: {exc.strerror or exc}{hint}") from exc
-        self._listener = listener
-        asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)
+        self._listener = Listener(listening, self._let_in, f"handover {self._path.name}")
 
     async def stop(self) -> None:
         """Take no more; what was taken stays with `on_parcel`."""
         if self._listener is not None:
-            asyncio.get_running_loop().remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
             self._unlink()
@@ -302,33 +301,10 @@ class Receiver:
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
 
-    def _accept(self) -> None:
-        assert self._listener is not None
-        try:
-            connection, _ = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        except OSError as exc:
-            self._pause(exc)
-            return
-        connection.setblocking(False)
-        inlet = _Inlet(connection, self._on_parcel, self._inlets.discard)
-        self._inlets.add(inlet)
-
-    def _pause(self, exc: OSError) -> None:
-        """Out of descriptors: the gateway waits in the backlog meanwhile."""
-        assert self._listener is not None
-        _log.error("handover.accept_failed", path=self._path.name, error=exc.strerror)
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._listener.fileno())
-        loop.call_later(ACCEPT_PAUSE_S, self._resume)
-
-    def _resume(self) -> None:
-        if self._listener is not None:
-            asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
+    def _let_in(self, connection: socket.socket) -> None:
+        self._inlets.add(_Inlet(connection, self._on_parcel, self._inlets.discard))
 
 
-ACCEPT_PAUSE_S = 0.1
 _PARCELS_PER_TURN = 32
 
 

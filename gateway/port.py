@@ -21,6 +21,7 @@ from doorstep.gateway.head import (
     body_of,
     parse_head,
 )
+from doorstep.gateway.listener import Listener
 from doorstep.gateway.origin import PREFLIGHT_HEADERS, OriginPolicy, cors_headers
 from doorstep.gateway.poll import PollRequest
 from doorstep.gateway.problem import Problem, http_response
@@ -35,8 +36,6 @@ MAX_ARRIVALS = 8192
 """Connections whose head is not complete; the oldest gives way to a new one."""
 MAX_LEAVING = 2048
 """Refused connections that are waited for; the oldest gives way."""
-ACCEPTS_PER_TURN = 64
-ACCEPT_PAUSE_S = 0.2
 SWEEP_INTERVAL_S = 0.25
 LINGER_S = 2.0
 RETRY_INTERVAL_S = 0.05
@@ -79,7 +78,7 @@ class PublicPort:
         self._holder_of = holder_of
         self._http = http
         self._origins = OriginPolicy(settings.allowed_origins)
-        self._listener: socket.socket | None = None
+        self._listener: Listener | None = None
         self._arrivals: dict[socket.socket, _Arrival] = {}
         self._leaving: dict[socket.socket, _Arrival] = {}
         self._senders: dict[Path, Sender] = {}
@@ -91,20 +90,18 @@ class PublicPort:
         """Listen; returns the port (useful with port 0). Raises `OSError` where it can't."""
         host, port = self._settings.host, self._settings.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        _tune(self._listener, self._settings)
-        self._listener.setblocking(False)
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        _tune(listening, self._settings)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._listener.fileno(), self._accept)
+        self._listener = Listener(listening, self._arrive, "port")
         self._sweep()
-        bound: int = self._listener.getsockname()[1]
+        bound: int = listening.getsockname()[1]
         return bound
 
     async def stop(self) -> None:
         """Listen no more; connections that were not passed on yet are closed."""
         if self._listener is None:
             return
-        self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
         self._listener = None
         if self._sweeper is not None:
@@ -120,34 +117,7 @@ class PublicPort:
 
     # Coming in.
 
-    def _accept(self) -> None:
-        assert self._listener is not None
-        for _ in range(ACCEPTS_PER_TURN):
-            try:
-                sock, _ = self._listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except ConnectionAbortedError:
-                continue
-            except OSError as exc:
-                self._pause_accepting(exc)
-                return
-            self._complaints.discard(_STARVED)
-            self._arrive(sock)
-
-    def _pause_accepting(self, exc: OSError) -> None:
-        """Out of descriptors or memory: who connects waits in the backlog."""
-        assert self._listener is not None
-        self._complain(_STARVED, error=exc.strerror, hint="raise the limit of open files (ulimit -n)")
-        self._loop.remove_reader(self._listener.fileno())
-        self._loop.call_later(ACCEPT_PAUSE_S, self._resume_accepting)
-
-    def _resume_accepting(self) -> None:
-        if self._listener is not None:
-            self._loop.add_reader(self._listener.fileno(), self._accept)
-
     def _arrive(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
         arrival = _Arrival(sock, self._loop.time() + self._settings.head_timeout_s)
         if len(self._arrivals) >= MAX_ARRIVALS:
             self._expire(next(iter(self._arrivals.values())))
@@ -387,7 +357,6 @@ def _late(table: dict[socket.socket, _Arrival], now: float) -> list[_Arrival]:
 
 
 _NOT_HANDED_OVER = "port.hand_over_failed"
-_STARVED = "port.accept_failed"
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "upgrade", "proxy-connection"})
 
 

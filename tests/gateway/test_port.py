@@ -503,7 +503,7 @@ async def test_without_free_descriptors_clients_wait(
     data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 10_000), 5)
     assert data.startswith(b"HTTP/1.1 400 ")
     client.close()
-    assert "".join(capfd.readouterr()).count("port.accept_failed") == 1
+    assert "".join(capfd.readouterr()).count("listener.accept_failed") == 1
     assert caplog.text == ""
 
 
