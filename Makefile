@@ -10,7 +10,7 @@ MAVEN_OPTIONS := --batch-mode --no-transfer-progress
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-tests demo lint format test test-frontend test-containers lock clean
+.PHONY: help setup setup-dev setup-tests demo lint format contract test test-frontend test-containers lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,11 @@ lint: setup-dev ## ruff and mypy --strict over everything, tests included
 format: setup-dev ## let ruff format everything and fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+contract: setup ## write what pages are compiled against, from the Python source: TypeScript, AsyncAPI, docs/events.md
+	$(BIN)/doorstep contract typescript > frontend/packages/client/src/contract.generated.ts
+	$(BIN)/doorstep contract asyncapi > docs/asyncapi.json
+	$(BIN)/doorstep contract markdown > docs/events.md
 
 test: setup-tests lint test-frontend ## set up everything, then lint and all tests (make test ARGS="-k cursor")
 	$(BIN)/python -m coverage erase

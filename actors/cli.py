@@ -5,9 +5,10 @@ import os
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import jwt
 import orjson
@@ -21,9 +22,21 @@ from doorstep.actors.store.errors import StoreMisconfigured
 from doorstep.config.routes import RoutesError, load_routes
 from doorstep.config.settings import Settings, load_settings, unknown_environment
 from doorstep.config.settings_errors import SettingsError
+from doorstep.gateway.asyncapi import asyncapi
 from doorstep.gateway.auth import Authenticator, AuthSetupError
+from doorstep.gateway.event_reference import event_reference
+from doorstep.gateway.public_contract import PublicContract, public_contract
+from doorstep.gateway.typescript import typescript
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+ContractForm = Literal["typescript", "asyncapi", "markdown"]
+
+CONTRACT_WRITERS: Mapping[ContractForm, Callable[[PublicContract], str | bytes]] = {
+    "typescript": typescript,
+    "asyncapi": asyncapi,
+    "markdown": event_reference,
+}
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.")]
 
@@ -112,6 +125,20 @@ def problems_of(settings: Settings) -> list[str]:
         except StoreMisconfigured as error:
             problems.append(str(error))
     return problems
+
+
+@app.command()
+def contract(
+    form: Annotated[ContractForm, typer.Argument(help="What to print.")],
+    config: ConfigFile = None,
+) -> None:
+    """Print what browsers may get and send, with the routes in force: for compilers, tools or people."""
+    settings = settings_or_exit(config)
+    try:
+        routes = load_routes(settings.routes)
+    except RoutesError as error:
+        fail(str(error))
+    typer.echo(CONTRACT_WRITERS[form](public_contract(routes, settings)), nl=False)
 
 
 @app.command()

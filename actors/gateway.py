@@ -16,10 +16,13 @@ from doorstep.actors.garbage import collect_rarely
 from doorstep.actors.logs import configure_logs
 from doorstep.actors.peers import Unreachable, ask_all
 from doorstep.actors.topology import GATEWAY, Topology
+from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
+from doorstep.gateway.asyncapi import asyncapi
 from doorstep.gateway.auth import Authenticator
 from doorstep.gateway.http import Readiness, make_http
 from doorstep.gateway.port import PublicPort
+from doorstep.gateway.public_contract import public_contract
 
 _ASK_S = 1.0
 _RETRY_S = 1.0
@@ -63,7 +66,7 @@ class Gateway:
             await self._run
 
     async def _serve(self) -> None:
-        http = make_http(self._readiness, self._metrics)
+        http = make_http(self._readiness, self._metrics, self._asyncapi)
         await http.setup()
         assert http.server is not None
         port = PublicPort(
@@ -95,6 +98,10 @@ class Gateway:
         names = (*self._topology.holders, *self._topology.consumers)
         return readiness_of(await ask_all(names, "status", _ASK_S))
 
+    async def _asyncapi(self) -> bytes:
+        """Read when it is asked for: the routes are the consumers' business, and none of a socket's."""
+        return await asyncio.to_thread(_contract_in_force, self._settings)
+
     async def _metrics(self) -> bytes:
         names = (*self._topology.holders, *self._topology.consumers)
         answers = await ask_all(names, "metrics", _ASK_S)
@@ -104,6 +111,10 @@ class Gateway:
             if not isinstance(answer, Unreachable)
         }
         return exposition(merge(told))
+
+
+def _contract_in_force(settings: Settings) -> bytes:
+    return asyncapi(public_contract(load_routes(settings.routes), settings))
 
 
 def readiness_of(statuses: Iterable[Any]) -> Readiness:

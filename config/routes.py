@@ -194,7 +194,7 @@ def _envelope(contract: type[BaseModel]) -> type[Envelope]:
         raise _ContractError(f"{contract.__name__} can't be used: {error.message}") from error
 
 
-_NOWHERE = Source("", lambda _: None, frozenset())
+_NOWHERE = Source((), lambda _: None, frozenset())
 """Stands for what couldn't be found, until all problems of the file are known."""
 
 

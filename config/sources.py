@@ -20,14 +20,19 @@ class SourceError(ValueError):
 class Source:
     """A value of a validated event: the first of some paths that holds something."""
 
-    text: str
-    """The paths as they were written, joined by " or "."""
+    paths: tuple[str, ...]
+    """As they were written."""
     read: Read
     """Takes the validated event; None where none of the paths holds anything."""
     kinds: frozenset[type]
     """The types that `read` may return: `BaseModel` stands for every model, `object` for any type."""
     attribute: str | None = None
     """The dotted name of the attribute that `read` returns, where it does nothing else."""
+
+    @property
+    def text(self) -> str:
+        """The paths, joined by " or "."""
+        return " or ".join(self.paths)
 
     def only(self, *allowed: type) -> bool:
         """Whether nothing but these types, or nothing at all, can be found."""
@@ -43,7 +48,7 @@ def compile_source(model: type[BaseModel], paths: Sequence[str]) -> Source:
     found = [_follow(model, path) for path in paths]
     kinds = frozenset().union(*(kinds for _, kinds in found))
     read = _first([read for read, _ in found])
-    return Source(" or ".join(paths), read, kinds, paths[0] if isinstance(read, attrgetter) else None)
+    return Source(tuple(paths), read, kinds, paths[0] if isinstance(read, attrgetter) else None)
 
 
 def read_together(sources: Sequence[Source]) -> Callable[[BaseModel], Sequence[Any]]:

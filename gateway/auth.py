@@ -26,7 +26,7 @@ MAX_TOKEN_BYTES = 8192
 MAX_TIME_S = 253402300800
 """The first second of the year 10000."""
 
-_SUBPROTOCOL_PREFIX = "bearer."
+SUBPROTOCOL_PREFIX = "bearer."
 
 AuthCode = Literal["token_missing", "token_expired", "token_invalid", "auth_unavailable"]
 
@@ -136,8 +136,8 @@ def bearer_of(head: Head, *, allow_query: bool) -> str | None:
         scheme, _, token = authorization.partition(" ")
         return token.strip() if scheme.lower() == "bearer" else None
     for item in head.items_of("sec-websocket-protocol"):
-        if item.startswith(_SUBPROTOCOL_PREFIX):
-            return item.removeprefix(_SUBPROTOCOL_PREFIX)
+        if item.startswith(SUBPROTOCOL_PREFIX):
+            return item.removeprefix(SUBPROTOCOL_PREFIX)
     return fields_of(head.query).get("token") if allow_query else None
 
 

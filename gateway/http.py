@@ -1,4 +1,4 @@
-"""The HTTP application of the public port: health, readiness, metrics, and where to connect."""
+"""The HTTP application of the public port: health, readiness, metrics, where to connect, and the contract."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,6 +29,7 @@ class Readiness:
 def make_http(
     readiness: Callable[[], Awaitable[Readiness]],
     metrics: Callable[[], Awaitable[bytes]],
+    asyncapi: Callable[[], Awaitable[bytes]],
     mount: Callable[[web.Application], None] | None = None,
     max_body_bytes: int = 1 << 20,
 ) -> web.AppRunner:
@@ -36,11 +37,12 @@ def make_http(
     and cleans it up at the end (`await runner.cleanup()`). `mount` adds routes.
     """
     app = web.Application(middlewares=[_problems], client_max_size=max_body_bytes)
-    routes = _Routes(readiness, metrics)
+    routes = _Routes(readiness, metrics, asyncapi)
     app.router.add_get("/healthz", routes.health)
     app.router.add_get("/readyz", routes.ready)
     app.router.add_get("/metrics", routes.show_metrics)
     app.router.add_get("/v1/endpoint", routes.endpoint)
+    app.router.add_get("/asyncapi.json", routes.show_asyncapi)
     if mount is not None:
         mount(app)
     return web.AppRunner(
@@ -50,10 +52,14 @@ def make_http(
 
 class _Routes:
     def __init__(
-        self, readiness: Callable[[], Awaitable[Readiness]], metrics: Callable[[], Awaitable[bytes]]
+        self,
+        readiness: Callable[[], Awaitable[Readiness]],
+        metrics: Callable[[], Awaitable[bytes]],
+        asyncapi: Callable[[], Awaitable[bytes]],
     ) -> None:
         self._readiness = readiness
         self._metrics = metrics
+        self._asyncapi = asyncapi
 
     async def health(self, request: web.Request) -> web.Response:
         return _json({"status": "alive"})
@@ -64,6 +70,9 @@ class _Routes:
 
     async def show_metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=await self._metrics(), headers={"Content-Type": METRICS_TYPE})
+
+    async def show_asyncapi(self, request: web.Request) -> web.Response:
+        return web.Response(body=await self._asyncapi(), content_type="application/json")
 
     async def endpoint(self, request: web.Request) -> web.Response:
         """TLS ends in front of us, so the proxy says which scheme the client used."""

@@ -5,16 +5,83 @@ moves the client's position carries `cursor` at the top level too, where a notif
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
+from doorstep.config.contracts import Contract
 from doorstep.gateway.cursor import Cursor, CursorError
 
 RESERVED_PREFIX = "doorstep."
 """Event names that no producer may use."""
 
 MAX_TOKEN_CHARS = 8192
+
+
+class Control(Contract):
+    """The base of what the server says of itself: each model is the `data` of one control message."""
+
+    event: ClassVar[str]
+
+
+class Welcome(Control):
+    """First message of a socket: where it starts from."""
+
+    event = RESERVED_PREFIX + "welcome"
+
+    user_id: str
+    """Whose notifications these are."""
+    cursor: str
+    """Where the socket stands; the same as at the top level."""
+    resumed: bool
+    """Whether that is the cursor that the client asked for."""
+    ping_interval_ms: int
+    """How often the server sends a ping: no byte for two of them means reconnect."""
+
+
+class Reset(Control):
+    """The client's cursor can't be continued: fetch the state anew, then go on from `cursor`."""
+
+    event = RESERVED_PREFIX + "reset"
+
+    reason: str
+    """`gone`, `trimmed`, `diverged` or `malformed`."""
+    cursor: str
+    """Where notifications go on; the same as at the top level."""
+
+
+class TokenExpiring(Control):
+    """The token is about to end: send a `refresh`, or the socket closes with 4001."""
+
+    event = RESERVED_PREFIX + "token_expiring"
+
+    in_ms: int
+    """Milliseconds until then."""
+
+
+class Refreshed(Control):
+    """The newer token is in force."""
+
+    event = RESERVED_PREFIX + "refreshed"
+
+
+class Pong(Control):
+    """Answer to the client's `ping`."""
+
+    event = RESERVED_PREFIX + "pong"
+
+
+class Reconnect(Control):
+    """The server is about to close this socket: come back later, with the cursor."""
+
+    event = RESERVED_PREFIX + "reconnect"
+
+    after_ms: int
+    """Milliseconds to wait before that."""
+
+
+CONTROLS: tuple[type[Control], ...] = (Welcome, Reset, TokenExpiring, Refreshed, Pong, Reconnect)
+"""Every message of the server that is no notification."""
 
 
 class ProtocolViolation(ValueError):  # noqa: N818 - the name of the close code that it leads to
@@ -30,9 +97,9 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """The client has a newer token. The token is kept out of `repr`."""
+    """The client has a newer token of the same user."""
 
-    token: str = field(repr=False)
+    token: str = field(repr=False)  # a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +112,33 @@ Op = Ack | Refresh | Ping
 
 def welcome(user_id: str, cursor: Cursor, *, resumed: bool, ping_interval_ms: int) -> bytes:
     """First message of a socket: where it starts from, and whether that is the cursor it asked for."""
-    return _message(
-        "welcome",
-        {"user_id": user_id, "cursor": str(cursor), "resumed": resumed, "ping_interval_ms": ping_interval_ms},
-        cursor,
-    )
+    data = Welcome(user_id=user_id, cursor=str(cursor), resumed=resumed, ping_interval_ms=ping_interval_ms)
+    return _message(data, cursor)
 
 
 def reset(reason: str, cursor: Cursor) -> bytes:
     """The client's cursor is of no use; notifications go on after `cursor`, the page reloads its state."""
-    return _message("reset", {"reason": reason, "cursor": str(cursor)}, cursor)
+    return _message(Reset(reason=reason, cursor=str(cursor)), cursor)
 
 
 def token_expiring(in_ms: int) -> bytes:
     """The token ends in `in_ms` milliseconds; without a refresh the socket is closed with 4001 then."""
-    return _message("token_expiring", {"in_ms": in_ms})
+    return _message(TokenExpiring(in_ms=in_ms))
 
 
 def refreshed() -> bytes:
     """The newer token was accepted."""
-    return _message("refreshed", {})
+    return _message(Refreshed())
 
 
 def pong() -> bytes:
     """Answer to the client's `ping` operation."""
-    return _message("pong", {})
+    return _message(Pong())
 
 
 def reconnect(after_ms: int) -> bytes:
     """The server wants this socket elsewhere: reconnect after `after_ms` milliseconds, with the cursor."""
-    return _message("reconnect", {"after_ms": after_ms})
+    return _message(Reconnect(after_ms=after_ms))
 
 
 def notification(seq: int, digest: bytes, payload: bytes) -> bytes:
@@ -120,9 +184,9 @@ def _parse_refresh(message: dict[str, Any]) -> Refresh:
     return Refresh(token)
 
 
-def _message(name: str, data: dict[str, Any], cursor: Cursor | None = None) -> bytes:
-    message: dict[str, Any] = {"event": RESERVED_PREFIX + name}
+def _message(data: Control, cursor: Cursor | None = None) -> bytes:
+    message: dict[str, Any] = {"event": data.event}
     if cursor is not None:
         message["cursor"] = str(cursor)
-    message["data"] = data
+    message["data"] = data.model_dump()
     return orjson.dumps(message)

@@ -41,6 +41,7 @@ PURE = (
     "gateway/close_codes.py",
     "gateway/cursor.py",
     "gateway/head.py",
+    "gateway/json_schema.py",
     "gateway/messages.py",
     "gateway/origin.py",
     "actors/decode.py",

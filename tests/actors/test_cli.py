@@ -94,3 +94,26 @@ def test_status_of_nobody_is_an_error(run: CliRunner) -> None:
     result = run.invoke(app, ["status", "--url", "http://127.0.0.1:1"])
     assert result.exit_code == 2
     assert "does not answer" in result.output
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("typescript", "export interface EventData"),
+        ("asyncapi", '"asyncapi": "3.0.0"'),
+        ("markdown", "# Events"),
+    ],
+)
+def test_contract_prints_what_browsers_may_get(run: CliRunner, form: str, said: str) -> None:
+    result = run.invoke(app, ["contract", form])
+    assert result.exit_code == 0
+    assert said in result.stdout
+
+
+def test_contract_names_what_is_wrong_with_the_routes(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOORSTEP_ROUTES", str(tmp_path / "none.toml"))
+    result = run.invoke(app, ["contract", "markdown"])
+    assert result.exit_code == 2
+    assert "none.toml" in result.output

@@ -92,7 +92,7 @@ async def world(valkey: ValkeyServer, run_dir: Path, **flags: Any) -> AsyncItera
     settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": 0})})
     topology = Topology.of(holders=1, consumers=0, run_dir=run_dir)
     holder = Holder("holder-0", settings, topology)
-    http = make_http(_ready, _no_metrics)
+    http = make_http(_ready, _no_metrics, _no_metrics)
     await http.setup()
     assert http.server is not None
     authenticator = Authenticator(settings.auth)

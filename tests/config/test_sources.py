@@ -123,7 +123,7 @@ def test_a_path_that_the_model_cannot_have_is_refused_with_what_it_has(path: str
 
 
 def test_only_looks_past_none() -> None:
-    source = Source("x", lambda _: None, frozenset({str, type(None)}))
+    source = Source(("x",), lambda _: None, frozenset({str, type(None)}))
     assert source.only(str)
     assert source.only(str, int)
     assert not source.only(int)

@@ -103,7 +103,7 @@ async def running(
 ) -> AsyncIterator[Node]:
     """A node on a free port; its holder's socket is `directory/holder`."""
     path = directory / "holder"
-    runner = make_http(_ready, _metrics, _mount, max_body_bytes=1 << 22)
+    runner = make_http(_ready, _metrics, _metrics, _mount, max_body_bytes=1 << 22)
     await runner.setup()
     assert runner.server is not None
     public = PublicPort(

@@ -25,6 +25,9 @@ class Node:
     async def metrics(self) -> bytes:
         return b"doorstep_sockets 3\n"
 
+    async def asyncapi(self) -> bytes:
+        return b'{"asyncapi":"3.0.0"}'
+
 
 async def hello(_request: web.Request) -> web.Response:
     return web.Response(text="hello")
@@ -49,7 +52,7 @@ Ask = Callable[..., Awaitable[Answer]]
 
 @asynccontextmanager
 async def serving(node: Node) -> AsyncIterator[Ask]:
-    runner = make_http(node.ready, node.metrics, mount, max_body_bytes=1000)
+    runner = make_http(node.ready, node.metrics, node.asyncapi, mount, max_body_bytes=1000)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -86,6 +89,13 @@ async def test_metrics_are_passed_through() -> None:
         answer = await ask("/metrics")
         assert (answer.status, answer.body) == (200, b"doorstep_sockets 3\n")
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+async def test_the_contract_is_served() -> None:
+    async with serving(Node()) as ask:
+        answer = await ask("/asyncapi.json")
+        assert (answer.status, answer.json) == (200, {"asyncapi": "3.0.0"})
+        assert answer.headers["content-type"].startswith("application/json")
 
 
 @pytest.mark.parametrize(
