@@ -1,6 +1,6 @@
 """Routes: which topics are read, and what becomes of their records. Checked whole, compiled once.
 
-`docs/routes.md` describes the file. What a record becomes is decided in `doorstep.actors.decode`.
+`docs/routes.md` describes the file. What a record becomes is decided in `doorstep.actors.consuming.decode`.
 """
 
 import re

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 from yarl import URL
 
-from doorstep.actors.cluster import Cluster
+from doorstep.actors.control.cluster import Cluster
 from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
 from doorstep.demo.embedded import FETCH_MAX_WAIT_MS, embedded_kafka, embedded_valkey

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from aiokafka.errors import KafkaError
 
-from doorstep.actors.cluster import StartError
-from doorstep.actors.signals import end_on_signals
+from doorstep.actors.control.cluster import StartError
+from doorstep.actors.runtime.signals import end_on_signals
 from doorstep.config.routes import RoutesError
 from doorstep.config.settings import load_settings
 from doorstep.config.settings_errors import SettingsError

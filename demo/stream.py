@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaTimeoutError, NoError, TopicAlreadyExistsError, for_code
 
-from doorstep.actors.kafka_client import connection_options, producer_options, reader_options
+from doorstep.actors.kafka.options import connection_options, producer_options, reader_options
 from doorstep.config.settings import KafkaSettings
 from doorstep.demo.wire import Data, Message, Trace, WireError, seal, unseal
 

@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 import msgpack
 
-from doorstep.actors.store.calls import Call, Connection, Script, command
-from doorstep.actors.store.link import Argument
 from doorstep.actors.store.parking import NO_LIMIT, ParkingIndex, Spot
+from doorstep.actors.store.redis.calls import Call, Connection, Script, command
+from doorstep.actors.store.redis.link import Argument
 from doorstep.config.settings import ContextSettings
 
 _REGISTER = Script("register.lua")

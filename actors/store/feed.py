@@ -12,11 +12,11 @@ from typing import Any
 import msgpack
 import structlog
 
-from doorstep.actors.store.calls import Connection
-from doorstep.actors.store.errors import StoreError, StoreUnavailable
-from doorstep.actors.store.link import Link, OnLost, pack
 from doorstep.actors.store.log import feed_channel
-from doorstep.actors.store.server import Server
+from doorstep.actors.store.redis.calls import Connection
+from doorstep.actors.store.redis.errors import StoreError, StoreUnavailable
+from doorstep.actors.store.redis.link import Link, OnLost, pack
+from doorstep.actors.store.redis.server import Server
 
 Pushed = tuple[bytes, int, bytes, bytes, bytes]
 """One notification as an append published it: user, seq, previous digest, digest, payload.

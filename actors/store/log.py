@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import msgpack
 
-from doorstep.actors.routing import SLOTS, slot_of
-from doorstep.actors.store.calls import Call, Connection, Script, command
-from doorstep.actors.store.link import Argument, Reply
-from doorstep.actors.store.marks import Witness, mark_field, marks_key
+from doorstep.actors.placement.slots import SLOTS, slot_of
+from doorstep.actors.store.checkpoints import Witness, mark_field, marks_key
+from doorstep.actors.store.redis.calls import Call, Connection, Script, command
+from doorstep.actors.store.redis.link import Argument, Reply
 from doorstep.config.settings import HistorySettings
 from doorstep.gateway.cursor import START, Cursor
 

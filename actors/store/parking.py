@@ -6,7 +6,7 @@ was removed, so that a crash leaves too much in it, never too little.
 
 from collections.abc import Iterable, Sequence
 
-from doorstep.actors.store.calls import Connection, Script, command
+from doorstep.actors.store.redis.calls import Connection, Script, command
 
 Spot = tuple[str, str]
 """Where an event is parked: its batch and its source (`topic/partition/offset`)."""

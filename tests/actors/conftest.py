@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.actors.consumer_world import World
+from tests.actors.consuming.consumer_world import World
 from tests.support.names import Names
 from tests.support.servers import KafkaServer, ValkeyServer
 

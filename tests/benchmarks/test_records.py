@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import orjson
 import pytest
 
-from doorstep.actors.decode import Event as Decoded
-from doorstep.actors.decode import decode
+from doorstep.actors.consuming.decode import Event as Decoded
+from doorstep.actors.consuming.decode import decode
 from doorstep.benchmarks.mark import find_marks
 from doorstep.benchmarks.records import Event, plain_records, teacher_records
 from doorstep.config.routes import load_routes

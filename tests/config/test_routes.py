@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from doorstep.actors.decode import Event, decode
+from doorstep.actors.consuming.decode import Event, decode
 from doorstep.config.routes import ContextRoute, EventRoute, RoutesError, RouteTable, load_routes
 from doorstep.config.settings import Settings
 from doorstep.config.sources import Source

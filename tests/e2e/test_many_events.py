@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import redis
 
-from doorstep.actors.routing import slot_of
+from doorstep.actors.placement.slots import slot_of
 from tests.e2e.conftest import ServiceFactory
 from tests.support.browser import Browser
 from tests.support.dead_letters import read_dead_letters

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import redis
 
-from doorstep.actors.store.calls import Connection
-from doorstep.actors.store.connection import connect
 from doorstep.actors.store.log import Log
+from doorstep.actors.store.redis.calls import Connection
+from doorstep.actors.store.redis.connection import connect
 from doorstep.config.settings import HistorySettings
 from tests.actors.store.helpers import redis_settings
 from tests.support.servers import ValkeyServer

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import SecretStr
 
-from doorstep.actors.routing import slot_of
+from doorstep.actors.placement.slots import slot_of
 from doorstep.actors.store.log import Entry, Log, Page, Want
 from doorstep.config.settings import RedisSettings
 from doorstep.gateway.cursor import START, Cursor

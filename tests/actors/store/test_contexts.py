@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from doorstep.actors.store.calls import Call, Connection
 from doorstep.actors.store.contexts import Contexts, Parked, Parking, Raw
-from doorstep.actors.store.link import Reply
-from doorstep.actors.store.single import SingleConnection
+from doorstep.actors.store.redis.calls import Call, Connection
+from doorstep.actors.store.redis.link import Reply
+from doorstep.actors.store.redis.single import SingleConnection
 from doorstep.config.settings import ContextSettings
 from tests.actors.store.conftest import Eyes
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import msgpack
 import pytest
 
-from doorstep.actors.routing import slot_of
-from doorstep.actors.store.calls import Connection
-from doorstep.actors.store.connection import connect
-from doorstep.actors.store.errors import StoreUnavailable
+from doorstep.actors.placement.slots import slot_of
 from doorstep.actors.store.log import Log
+from doorstep.actors.store.redis.calls import Connection
+from doorstep.actors.store.redis.connection import connect
+from doorstep.actors.store.redis.errors import StoreUnavailable
 from doorstep.config.settings import HistorySettings
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import append, by_slot, cursors_of, entry, redis_settings

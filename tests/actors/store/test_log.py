@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, suppress
 import msgpack
 import pytest
 
-from doorstep.actors.store.calls import Call, Connection, Script
-from doorstep.actors.store.connection import connect
-from doorstep.actors.store.errors import StoreError, StoreLost, StoreUnavailable
+from doorstep.actors.store.checkpoints import Marks, Witness
 from doorstep.actors.store.feed import read_message
 from doorstep.actors.store.log import Entry, Log, Logged, Want
-from doorstep.actors.store.marks import Marks, Witness
+from doorstep.actors.store.redis.calls import Call, Connection, Script
+from doorstep.actors.store.redis.connection import connect
+from doorstep.actors.store.redis.errors import StoreError, StoreLost, StoreUnavailable
 from doorstep.config.settings import HistorySettings
 from doorstep.gateway.cursor import START, Cursor
 from tests.actors.store.conftest import Eyes

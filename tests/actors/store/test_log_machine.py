@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, multiple, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from doorstep.actors.store.connection import connect
 from doorstep.actors.store.feed import read_message
 from doorstep.actors.store.log import Log
+from doorstep.actors.store.redis.connection import connect
 from doorstep.config.settings import HistorySettings
 from doorstep.gateway.cursor import START, Cursor
 from tests.actors.store.conftest import Eyes

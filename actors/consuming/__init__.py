@@ -1,0 +1,1 @@
+"""Kafka to logs: the consumer actor, and what it decides."""

@@ -1,0 +1,58 @@
+"""Sorts the records of a poll by what is to be done with them. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from doorstep.actors.consuming.decode import Event, Record, Registration, Skip, decode
+from doorstep.actors.consuming.rejects import Reject
+from doorstep.actors.kafka.dead_letter_producer import Fault, Letter, letter
+from doorstep.config.routes import RouteTable
+
+
+@dataclass(slots=True)
+class Sorted:
+    """Records by kind; each kind in the order in which they were read."""
+
+    registrations: list[tuple[Record, Registration]] = field(default_factory=list)
+    events: list[tuple[Record, Event]] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
+    """How many letters there are of each reason."""
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def refuse(self, record: Record, fault: Fault, now: float) -> None:
+        """Add the dead letter of a record."""
+        self.letters.append(letter(record, fault, now))
+        self.rejected[fault.reason] += 1
+
+
+def sort(
+    records: Iterable[Record],
+    routes: RouteTable,
+    max_record_bytes: int,
+    now: float,
+    into: Sorted | None = None,
+) -> Sorted:
+    """Decode records and sort them, after those that are `into` already; returns that, or a new one.
+
+    `now`, in Unix seconds, dates the dead letters.
+    """
+    into = into or Sorted()
+    add_event = into.events.append
+    for record in records:
+        match decode(record, routes, max_record_bytes):
+            case Event() as event:
+                add_event((record, event))
+            case Registration() as registration:
+                into.registrations.append((record, registration))
+            case Reject() as reject:
+                into.refuse(record, fault_of(reject), now)
+            case Skip() as skip:
+                into.skipped[skip.reason] += 1
+    return into
+
+
+def fault_of(reject: Reject) -> Fault:
+    """What decoding found wrong, as a dead letter tells it."""
+    return Fault(reject.reason, "decode", reject.message, reject.correlation_id, reject.details)

@@ -1,0 +1,186 @@
+"""The consumer: takes events from Kafka to the logs of the users they concern."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import structlog
+from prometheus_client import Metric
+
+from doorstep.actors.consuming.assignment import Tools
+from doorstep.actors.consuming.delivery import Delivery
+from doorstep.actors.consuming.membership import Session
+from doorstep.actors.consuming.sweeper import Sweeper
+from doorstep.actors.holding.metrics import ConsumerMetrics
+from doorstep.actors.kafka.dead_letter_producer import DeadLetters
+from doorstep.actors.kafka.group_consumer import KafkaUnavailableError, Member
+from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
+from doorstep.actors.runtime.gc_tuning import collect_rarely
+from doorstep.actors.runtime.logging import configure_logs
+from doorstep.actors.store.checkpoints import Marks, Witness
+from doorstep.actors.store.contexts import Contexts
+from doorstep.actors.store.log import Log
+from doorstep.actors.store.redis.connection import check_server, connect
+from doorstep.actors.store.redis.errors import StoreError
+from doorstep.config.routes import load_routes
+from doorstep.config.settings import Settings
+
+_DRAIN_S = 3.0
+_AFTER_A_FAULT_S = 2.0
+
+logger = structlog.get_logger(__name__)
+
+State = Literal["connecting", "joining", "waiting", "settling", "running", "finishing", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStatus:
+    """What a consumer says of itself."""
+
+    name: str
+    state: State
+    """"connecting" to Redis and Kafka; "joining" the group; "waiting": it has no partition for this member;
+    "settling": finds its place; "running"; "finishing" before they go to others; "stopped"."""
+    breakers: tuple[BreakerStatus, ...]
+    partitions: tuple[str, ...]
+    """The assigned ones, as `topic/partition`."""
+    paused: tuple[str, ...]
+    """Those of them that are not fetched now."""
+    lag: Mapping[str, int]
+    """By topic, how many offsets of the assigned partitions were not done with a second ago."""
+
+
+class Consumer:
+    """Begins by itself, and goes on through whatever happens to Kafka and Redis until it is stopped."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        """Call within a running event loop. Raises `RoutesError`, `StoreMisconfigured`."""
+        configure_logs(settings, name)
+        collect_rarely()
+        self._name = name
+        self._unique_name = f"{name}.{secrets.token_hex(4)}"
+        self._settings = settings
+        self._routes = load_routes(settings.routes)
+        self._metrics = ConsumerMetrics()
+        self._redis = Breaker("redis", partial(self._on_breaker, "redis"))
+        self._kafka = Breaker("kafka", partial(self._on_breaker, "kafka"))
+        self._connection = connect(settings.redis)
+        self._marks = Marks(self._connection)
+        self._log = Log(self._connection, settings.history)
+        self._letters = DeadLetters(settings.kafka)
+        contexts = Contexts(self._connection, settings.context)
+        self._delivery = Delivery(
+            settings=settings,
+            routes=self._routes,
+            log=self._log,
+            contexts=contexts,
+            letters=self._letters,
+            redis=self._redis,
+            kafka=self._kafka,
+            metrics=self._metrics,
+            trust=self._trust,
+            verify=self._verify,
+        )
+        self._sweeper = Sweeper(contexts, self._delivery, settings.context.sweep_interval_s)
+        self._session: Session | None = None
+        self._stopped = False
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def status(self) -> ConsumerStatus:
+        """A snapshot."""
+        session = self._session
+        return ConsumerStatus(
+            name=self._name,
+            state=self._state(),
+            breakers=(self._redis.status, self._kafka.status),
+            partitions=_named(session.assigned if session else ()),
+            paused=_named(session.paused if session else ()),
+            lag=session.lag if session else {},
+        )
+
+    async def metrics(self) -> Sequence[Metric]:
+        """Everything it counts."""
+        session = self._session
+        self._metrics.set_lag(session.lag if session else {})
+        self._metrics.log_repairs.inc(self._log.repairs)
+        self._log.repairs = 0
+        self._metrics.in_flight.set(session.term.in_flight if session and session.term else 0)
+        return self._metrics.collect()
+
+    async def stop(self) -> None:
+        """Finish and commit what is under way, leave the group, and end. Takes 7 seconds at most."""
+        self._stopped = True
+        if self._session is not None:
+            await self._session.finish(_DRAIN_S)
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        await self._letters.stop()
+        await self._connection.close()
+
+    def _state(self) -> State:
+        if self._stopped:
+            return "stopped"
+        if self._session is None:
+            return "connecting"
+        if self._session.term is not None:
+            return self._session.term.state
+        return "waiting" if self._session.joined else "joining"
+
+    async def _run(self) -> None:
+        await self._redis.persist("check", partial(check_server, self._connection), StoreError)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweeper.run())
+            tasks.create_task(self._consume())
+
+    async def _consume(self) -> None:
+        """One session after the other."""
+        while not self._stopped:  # a fault while it is being cancelled must not keep it alive
+            try:
+                await self._consume_once()
+            except* KafkaUnavailableError as errors:
+                delay_s = self._kafka.failure(errors.exceptions[0], "connect")
+            except* Exception:
+                logger.exception("a fault in the consumer: beginning a new session")
+                delay_s = _AFTER_A_FAULT_S
+            await asyncio.sleep(delay_s)
+
+    async def _consume_once(self) -> None:
+        tools = Tools(
+            name=self._unique_name,
+            settings=self._settings,
+            event_topics=self._routes.event_topics,
+            context_topics=self._routes.context_topics,
+            member=Member(self._settings.kafka, self._name),
+            delivery=self._delivery,
+            marks=self._marks,
+            redis=self._redis,
+            kafka=self._kafka,
+        )
+        self._session = Session(tools, frozenset(self._routes.by_topic), self._metrics)
+        try:
+            await self._session.run()
+        finally:
+            self._session = None
+
+    async def _trust(self) -> Witness | None:
+        return None if self._session is None else await self._session.trust()
+
+    async def _verify(self) -> None:
+        if self._session is not None:
+            await self._session.verify()
+
+    def _on_breaker(self, name: str, is_open: bool) -> None:
+        breaker = self._redis if name == "redis" else self._kafka
+        logger.warning("breaker", server=name, state=breaker.status.state, reason=breaker.status.reason)
+        self._metrics.set_breaker(name, is_open=is_open)
+        if self._session is not None:
+            self._session.apply_pauses()
+
+
+def _named(partitions: Iterable[tuple[str, int]]) -> tuple[str, ...]:
+    return tuple(f"{topic}/{number}" for topic, number in sorted(partitions))

@@ -1,0 +1,217 @@
+"""Carries sorted records out: contexts registered, events resolved and appended or parked, dead letters sent.
+
+Nothing here gives up. What Redis or Kafka does not take now is tried again, the same in the same order, until
+it does; whoever calls may be cancelled at any point and begin again with the same records.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from doorstep.actors.consuming.classify import Sorted, sort
+from doorstep.actors.consuming.context_cache import ContextCache
+from doorstep.actors.consuming.decode import Event, Record, Registration
+from doorstep.actors.holding.metrics import ConsumerMetrics
+from doorstep.actors.kafka.dead_letter_producer import DeadLetterError, DeadLetters, Fault
+from doorstep.actors.runtime.breaker import Breaker
+from doorstep.actors.store.checkpoints import Witness
+from doorstep.actors.store.contexts import Contexts, Parked, Parking, Raw
+from doorstep.actors.store.log import Entry, Log
+from doorstep.actors.store.redis.errors import StoreError
+from doorstep.config.routes import RouteTable
+from doorstep.config.settings import Settings
+
+_RELEASE_AT_ONCE = 500
+
+Located = tuple[Record, Event]
+"""An event and the record it came in."""
+
+T = TypeVar("T")
+
+
+class Delivery:
+    """The way of records into the logs, for one consumer."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        routes: RouteTable,
+        log: Log,
+        contexts: Contexts,
+        letters: DeadLetters,
+        redis: Breaker,
+        kafka: Breaker,
+        metrics: ConsumerMetrics,
+        trust: Callable[[], Awaitable[Witness | None]],
+        verify: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`verify` returns only while Redis has what it acknowledged, and raises `StoreError` otherwise: it
+        is awaited before each retry. `trust`, awaited before each append, may have looked a moment ago."""
+        self.cache = ContextCache()
+        self._settings = settings
+        self._routes = routes
+        self._log = log
+        self._contexts = contexts
+        self._letters = letters
+        self._redis = redis
+        self._kafka = kafka
+        self._metrics = metrics
+        self._trust = trust
+        self._verify = verify
+        self._appending = asyncio.Lock()
+
+    def sort(self, records: Iterable[Record], into: Sorted | None = None) -> Sorted:
+        """Decode records by the routes; see `sort`."""
+        return sort(records, self._routes, self._settings.kafka.max_record_bytes, time.time(), into)
+
+    async def deliver(self, batch: Sorted, stuck: Sequence[Located] = ()) -> list[Located]:
+        """Do everything that is to be done with the records of a batch, contexts first.
+
+        Returns the events that can neither be appended nor parked now, because the parking space is full:
+        give them as `stuck` to the next call. Everything else is done with.
+        """
+        if batch.registrations:
+            await self.register(batch, batch.registrations)
+        events = [*stuck, *batch.events]
+        known = self.cache.get
+        users = [event.user_id or known(event.batch_id or "") for _, event in events]
+        stuck = [] if all(users) else await self._resolve(batch, events, users)
+        await self._append(users, events)
+        await self._send(batch)
+        self._metrics.count("skipped", batch.skipped)
+        return stuck
+
+    async def register(self, into: Sorted, registrations: Sequence[tuple[Record, Registration]]) -> None:
+        """Make known whose batches these are, and append what was parked for them.
+
+        A registration that contradicts an earlier one is refused `into`. Batches go side by side, the
+        registrations of one batch in their order.
+        """
+        by_batch: dict[str, list[tuple[Record, Registration]]] = {}
+        for record, registration in registrations:
+            by_batch.setdefault(registration.batch_id, []).append((record, registration))
+        await asyncio.gather(*(self._register_in_order(into, of_batch) for of_batch in by_batch.values()))
+
+    async def release(self, batch_id: str, user_id: str) -> None:
+        """Append what is parked of a batch, in order, and unpark exactly that, until nothing is left."""
+        parked_now = partial(self._contexts.parked, batch_id, _RELEASE_AT_ONCE)
+        while parked := await self._ask("look for parked events", parked_now):
+            released = self.sort(waiting.record for waiting in parked)
+            await self._append([event.user_id or user_id for _, event in released.events], released.events)
+            await self._send(released)
+            await self._unpark(parked)
+        self.cache.learn(batch_id, user_id)
+
+    async def give_up(self, expired: Sequence[Parked]) -> None:
+        """Dead-letter events whose context has not come in time; release them if it has come by now."""
+        batches = list({waiting.batch_id for waiting in expired})
+        users = await self._ask("look up contexts", partial(self._contexts.lookup, batches))
+        for batch_id, user_id in users.items():
+            await self.release(batch_id, user_id)
+        late = [waiting for waiting in expired if waiting.batch_id not in users]
+        refused = Sorted()
+        for waiting in late:
+            refused.refuse(waiting.record, self._timeout(waiting), time.time())
+        await self._send(refused)
+        await self._unpark(late)
+
+    async def _register_in_order(
+        self, into: Sorted, registrations: Sequence[tuple[Record, Registration]]
+    ) -> None:
+        for record, registration in registrations:
+            register = partial(self._contexts.register, registration.batch_id, registration.user_id)
+            outcome = await self._ask("register a context", register)
+            if outcome == "conflict":
+                into.refuse(record, _conflict(registration), time.time())
+            else:
+                await self.release(registration.batch_id, registration.user_id)
+                self._metrics.count("registered", {outcome: 1})
+
+    async def _resolve(
+        self, batch: Sorted, events: Sequence[Located], users: list[str | None]
+    ) -> list[Located]:
+        """Put those `users` of `events` in that were unknown, or park the events.
+
+        Returns the events that there is no space to park for.
+        """
+        unknown = [position for position, user in enumerate(users) if not user]
+        waiting = [(events[position][1].batch_id or "", _raw(events[position][0])) for position in unknown]
+        answers = await self._ask("resolve contexts", partial(self._contexts.resolve_or_park, waiting))
+        stuck: list[Located] = []
+        for position, (batch_id, _), answer in zip(unknown, waiting, answers, strict=True):
+            match answer:
+                case str():
+                    users[position] = answer
+                    self.cache.learn(batch_id, answer)
+                case Parking.FULL:
+                    stuck.append(events[position])
+                case Parking.BATCH_FULL:
+                    batch.refuse(events[position][0], self._park_full(events[position][1]), time.time())
+        self._metrics.count("parked", {"": sum(answer is Parking.PARKED for answer in answers)})
+        return stuck
+
+    async def _append(self, users: Iterable[str | None], events: Iterable[Located]) -> None:
+        """Append the events that have a user, one micro-batch at a time.
+
+        So a slot never has two appends in flight.
+        """
+        entries = [
+            (user, event.dedupe_key, event.payload)
+            for user, (_, event) in zip(users, events, strict=True)
+            if user
+        ]
+        if not entries:
+            return
+        async with self._appending:
+            with self._metrics.append_seconds.time():
+                new = await self._ask("append", partial(self._append_verified, entries))
+        self._metrics.count("appended", {"": new})
+        self._metrics.count("repeated", {"": len(entries) - new})
+
+    async def _append_verified(self, entries: Sequence[Entry]) -> int:
+        return await self._log.append(entries, await self._trust())
+
+    async def _send(self, batch: Sorted) -> None:
+        if batch.letters:
+            send = partial(self._letters.send, batch.letters)
+            await self._kafka.persist("send dead letters", send, DeadLetterError)
+            self._metrics.count("dead_lettered", batch.rejected)
+
+    async def _unpark(self, parked: Sequence[Parked]) -> None:
+        sources: dict[str, list[str]] = {}
+        for waiting in parked:
+            sources.setdefault(waiting.batch_id, []).append(waiting.record.source)
+        for batch_id, of_batch in sources.items():
+            await self._ask("unpark events", partial(self._contexts.unpark, batch_id, of_batch))
+
+    async def _ask(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        return await self._redis.persist(operation, call, StoreError, self._verify)
+
+    def _park_full(self, event: Event) -> Fault:
+        limit = self._settings.context.max_parked_per_batch
+        message = f"{limit} events of batch {event.batch_id} wait for its registration already"
+        return Fault(
+            "park_full", "resolve_context", message, event.correlation_id, {"batch_id": event.batch_id}
+        )
+
+    def _timeout(self, waiting: Parked) -> Fault:
+        events = self.sort([waiting.record]).events
+        waited = self._settings.context.park_ttl_s
+        message = f"nobody has registered batch {waiting.batch_id} for {waited} s"
+        correlation_id = events[0][1].correlation_id if events else None
+        return Fault(
+            "context_timeout", "resolve_context", message, correlation_id, {"batch_id": waiting.batch_id}
+        )
+
+
+def _raw(record: Record) -> Raw:
+    return Raw(record.topic, record.partition, record.offset, record.key, record.value, tuple(record.headers))
+
+
+def _conflict(registration: Registration) -> Fault:
+    message = f"batch {registration.batch_id} is registered for another user already; the first one counts"
+    details = {"batch_id": registration.batch_id, "user_id": registration.user_id}
+    return Fault("context_conflict", "register_context", message, registration.correlation_id, details)

@@ -1,0 +1,1 @@
+"""All Ray calls: what starts, finds and asks the actors. Nothing else calls Ray."""

@@ -1,0 +1,1 @@
+"""Logs to browsers: the holder actor, and what it decides."""

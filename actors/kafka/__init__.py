@@ -1,0 +1,1 @@
+"""The Kafka clients; nothing else imports one."""

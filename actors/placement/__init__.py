@@ -1,0 +1,1 @@
+"""Which actors there are to be, and where. Pure."""

@@ -1,0 +1,129 @@
+"""Calls to Redis, and what every connection does with them whatever form Redis has.
+
+There is no hidden retry of a call that may have been carried out: it raises, and is the caller's to repeat.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from importlib import resources
+from typing import ClassVar
+
+import hiredis
+
+from doorstep.actors.store.redis.errors import StoreError, StoreLost, StoreUnavailable
+from doorstep.actors.store.redis.link import Argument, Reply, pack
+from doorstep.actors.store.redis.server import Server
+
+
+class Script:
+    """A Lua script: sent by its hash, and whole to a server that does not know it yet."""
+
+    def __init__(self, file: str) -> None:
+        """`file` lies in `actors/store/`, beside the module that calls it."""
+        self.text = resources.files("doorstep.actors.store").joinpath(file).read_text()
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    def call(self, keys: Sequence[str], arguments: Sequence[Argument]) -> "Call":
+        """One run of it; `keys` is not empty, and all of them are of one hash slot where slots matter."""
+        return Call(keys[0], (len(keys), *keys, *arguments), self)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A command about `key`, or a run of a script, not sent yet."""
+
+    key: str
+    arguments: tuple[Argument, ...]
+    script: Script | None = None
+
+    def packed(self, whole: bool = False) -> bytes:
+        """Its bytes; `whole`: with the script's text."""
+        if self.script is None:
+            return pack(self.arguments)
+        if whole:
+            return pack(("EVAL", self.script.text, *self.arguments))
+        return pack(("EVALSHA", self.script.sha, *self.arguments))
+
+
+def command(verb: str, key: str, *arguments: Argument) -> Call:
+    """A plain command about `key`."""
+    return Call(key, (verb, key, *arguments))
+
+
+class Connection(ABC):
+    """Redis. Links are opened when they are needed. To be used from one event loop."""
+
+    sharded: ClassVar[bool]
+    """Keys of different hash tags may be on different masters, and so are their channels."""
+
+    async def run(self, calls: Sequence[Call]) -> list[Reply]:
+        """Run all calls, in one write per master, and return their replies in order.
+
+        Raises `StoreUnavailable` if one of them may not have been carried out, `StoreError` if one was
+        refused; the others may have been carried out all the same.
+        """
+        if not calls:
+            return []
+        replies = await self._exchange(calls, whole=False)
+        await self._run_unknown_scripts(calls, replies)
+        for call, reply in zip(calls, replies, strict=True):
+            if type(reply) is hiredis.ReplyError:
+                raise _as_store_error(call, reply)
+        return replies
+
+    async def run_one(self, call: Call) -> Reply:
+        """Run one call; raises like `run`."""
+        (reply,) = await self.run([call])
+        return reply
+
+    @abstractmethod
+    async def place(self, keys: Sequence[str]) -> Mapping[Server, Sequence[str]]:
+        """Every master, and which of these keys (or sharded channels) it hosts now.
+
+        Raises `StoreUnavailable`.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End all links. Calls in flight raise `StoreUnavailable`."""
+
+    @abstractmethod
+    async def _exchange(self, calls: Sequence[Call], whole: bool) -> list[Reply]:
+        """Send the calls and return the replies in order, error replies among them."""
+
+    async def _run_unknown_scripts(self, calls: Sequence[Call], replies: list[Reply]) -> None:
+        unknown = [i for i, reply in enumerate(replies) if is_error(reply, "NOSCRIPT")]
+        if unknown:
+            again = await self._exchange([calls[i] for i in unknown], whole=True)
+            for i, reply in zip(unknown, again, strict=True):
+                replies[i] = reply
+
+
+def is_error(reply: Reply, code: str) -> bool:
+    """The reply is an error with this code."""
+    return type(reply) is hiredis.ReplyError and str(reply).startswith(code)
+
+
+def mentions(reply: Reply, codes: Set[str]) -> bool:
+    """The reply is an error with one of these codes, or of a script that got it from one of its commands.
+
+    What such an error looks like differs between versions; the code is a word of it.
+    """
+    words = str(reply).replace("-", " ").split() if type(reply) is hiredis.ReplyError else ()
+    return not codes.isdisjoint(words)
+
+
+_TEMPORARY = {
+    "ASK", "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED", "NOAUTH", "NOPERM",
+    "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN",
+}  # fmt: skip
+
+
+def _as_store_error(call: Call, reply: hiredis.ReplyError) -> StoreError:
+    if is_error(reply, "DSLOST"):
+        return StoreLost(f"Redis has lost what it acknowledged: {reply}")
+    if mentions(reply, _TEMPORARY):
+        return StoreUnavailable(f"Redis cannot do this now, to {call.key}: {reply}")
+    return StoreError(f"Redis refused a call to {call.key}: {reply}")

@@ -1,0 +1,119 @@
+"""The `doorstep` command, as a person types it."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from doorstep.actors.commands.app import app
+from doorstep.config.settings import load_settings
+from doorstep.gateway.auth import Authenticator
+
+SECRET = "a secret of the tests, long enough for HS256"
+COMPLETE = {
+    "DOORSTEP_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+    "DOORSTEP_REDIS__URL": "redis://:hidden@127.0.0.1:6379",
+    "DOORSTEP_AUTH__HS256_SECRET": SECRET,
+}
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    for name, value in COMPLETE.items():
+        monkeypatch.setenv(name, value)
+    return CliRunner()
+
+
+def test_check_prints_what_is_in_force_without_its_secrets(run: CliRunner) -> None:
+    result = run.invoke(app, ["check"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["kafka"]["bootstrap_servers"] == "127.0.0.1:9092"
+    assert "hidden" not in result.output
+    assert SECRET not in result.output
+
+
+@pytest.mark.parametrize("missing", COMPLETE)
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_what_is_missing_is_named(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch, missing: str, command: str
+) -> None:
+    monkeypatch.delenv(missing)
+    result = run.invoke(app, [command])
+    assert result.exit_code == 2
+    assert missing in result.output
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("DOORSTEP_REDIS__URL", "valkey:6379", "redis.url"),
+        ("DOORSTEP_KAFKA__SECURITY_PROTOCOL", "SASL_SSL", "kafka.sasl_username"),
+        ("DOORSTEP_KAFKA__SSL_CAFILE", "/nowhere/ca.pem", "kafka.ssl_"),
+    ],
+)
+def test_what_no_connection_can_be_made_with_is_named(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv("DOORSTEP_KAFKA__SECURITY_PROTOCOL", "SSL")
+    monkeypatch.setenv(setting, value)
+    for command in ("check", "serve"):
+        result = run.invoke(app, [command])
+        assert result.exit_code == 2
+        assert said in result.output
+
+
+def test_a_name_that_is_no_setting_is_named(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOORSTEP_KAFKA__BOOTSTRAP_SERVER", "127.0.0.1:9092")
+    result = run.invoke(app, ["check"])
+    assert result.exit_code == 2
+    assert "DOORSTEP_KAFKA__BOOTSTRAP_SERVER" in result.output
+
+
+def test_a_wrong_routes_file_stops_the_start(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    routes = tmp_path / "routes.toml"
+    routes.write_text('[[route]]\nname = "broken"\n')
+    monkeypatch.setenv("DOORSTEP_ROUTES", str(routes))
+    result = run.invoke(app, ["serve"])
+    assert result.exit_code == 2
+    assert "routes.toml" in result.output
+
+
+def test_a_token_of_the_command_is_accepted(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOORSTEP_AUTH__AUDIENCE", "doorstep")
+    monkeypatch.setenv("DOORSTEP_AUTH__ISSUER", "tests")
+    result = run.invoke(app, ["token", "teacher-1"])
+    claims = asyncio.run(Authenticator(load_settings().auth).authenticate(result.stdout.strip()))
+    assert claims.user_id == "teacher-1"
+
+
+def test_status_of_nobody_is_an_error(run: CliRunner) -> None:
+    result = run.invoke(app, ["status", "--url", "http://127.0.0.1:1"])
+    assert result.exit_code == 2
+    assert "does not answer" in result.output
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("typescript", "export interface EventData"),
+        ("asyncapi", '"asyncapi": "3.0.0"'),
+        ("markdown", "# Events"),
+    ],
+)
+def test_contract_prints_what_browsers_may_get(run: CliRunner, form: str, said: str) -> None:
+    result = run.invoke(app, ["contract", form])
+    assert result.exit_code == 0
+    assert said in result.stdout
+
+
+def test_contract_names_what_is_wrong_with_the_routes(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOORSTEP_ROUTES", str(tmp_path / "none.toml"))
+    result = run.invoke(app, ["contract", "markdown"])
+    assert result.exit_code == 2
+    assert "none.toml" in result.output

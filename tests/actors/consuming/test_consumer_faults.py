@@ -1,0 +1,327 @@
+"""What happens to Kafka, Redis and the consumers themselves costs no event: on a real Kafka and Valkey."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import redis
+
+from doorstep.actors.consuming.consumer import Consumer, ConsumerStatus
+from doorstep.actors.placement.slots import slot_of
+from doorstep.actors.store.log import keys_of
+from tests.actors.consuming.consumer_process import write_settings
+from tests.actors.consuming.consumer_world import World, essays
+from tests.conftest import KafkaFactory, ValkeyFactory
+from tests.support.names import Names
+from tests.support.processes import ServerProcess
+from tests.support.servers import KafkaServer, ValkeyServer
+
+
+class Stream:
+    """Notifications for some users, published steadily while something happens."""
+
+    def __init__(self, world: World, users: int = 4, pause_s: float = 0.002) -> None:
+        self._world = world
+        self._users = [world.names.user(number) for number in range(users)]
+        self._pause_s = pause_s
+        self._sent = 0
+        self._task = asyncio.create_task(self._publish())
+
+    async def stop(self) -> None:
+        """Publish no more."""
+        self._task.cancel()
+        await asyncio.to_thread(self._world.publisher.flush)
+
+    async def check(self, within_s: float = 30) -> None:
+        """Every user's log has every notification once, in order."""
+        expected = [f"note-{number}" for number in range(self._sent)]
+        for user in self._users:
+            logged = await self._world.logged(user, self._sent, within_s)
+            assert [each["event"] for each in logged] == expected
+
+    async def _publish(self) -> None:
+        while True:
+            for user in self._users:
+                self._world.publisher.send(self._world.notification(user, f"note-{self._sent}"))
+            self._sent += 1
+            await asyncio.sleep(self._pause_s)
+
+
+async def _status(
+    world: World, consumer: Consumer, holds: Callable[[ConsumerStatus], bool], what: str
+) -> None:
+    async def said() -> bool:
+        return holds(await consumer.status())
+
+    await world.until(said, what)
+
+
+def _is_open(name: str) -> Callable[[ConsumerStatus], bool]:
+    return lambda status: any(each.name == name and each.state == "open" for each in status.breakers)
+
+
+def _all_closed(status: ConsumerStatus) -> bool:
+    return all(each.state == "closed" for each in status.breakers)
+
+
+async def test_rebalances_under_load_lose_and_double_nothing(world: World) -> None:
+    async with world.consumer("consumer-0") as first:
+        stream = Stream(world)
+        for _ in range(3):
+            async with world.consumer("consumer-1") as second:
+                await _status(
+                    world,
+                    second,
+                    lambda status: len(status.partitions) == world.partitions // 2,
+                    "the load is shared",
+                )
+                await asyncio.sleep(0.3)
+            await _status(
+                world,
+                first,
+                lambda status: len(status.partitions) == world.partitions,
+                "one has it all again",
+            )
+        await stream.stop()
+        await stream.check()
+
+
+async def test_a_killed_consumer_is_replaced_by_another(world: World, tmp_path: Path) -> None:
+    process = _process(world, tmp_path)
+    process.start()
+    stream = Stream(world)
+    await world.until(lambda: _some(world), "the process is at work")
+    process.kill()
+    await asyncio.sleep(0.2)
+    async with world.consumer():
+        await stream.stop()
+        await stream.check()
+
+
+async def test_a_rebalance_hands_over_what_is_done(world: World) -> None:
+    user = world.names.user()
+    never = {"commit_interval_ms": 600_000}
+    async with world.consumer("consumer-0", kafka=never) as first:
+        world.publisher.send_all(world.notification(user, f"note-{number}") for number in range(100))
+        await world.logged(user, 100)
+        async with world.consumer("consumer-1", kafka=never) as second:
+            await _status(
+                world, second, lambda status: len(status.partitions) == world.partitions // 2, "shared"
+            )
+            world.publisher.send_all(world.notification(f"{user}-{number}") for number in range(100))
+            await world.until(lambda: _appended(world, [first, second], 200), "all are done with")
+            assert await world.counted(first, "repeated") == 0
+            assert await world.counted(second, "repeated") == 0
+
+
+async def _appended(world: World, consumers: list[Consumer], count: int) -> bool:
+    return sum([await world.counted(consumer, "appended") for consumer in consumers]) == count
+
+
+async def test_a_process_that_was_frozen_begins_again_at_its_commits(world: World) -> None:
+    user = world.names.user()
+    async with world.consumer(kafka={"session_timeout_ms": 1000}) as consumer:
+        world.publisher.send_all(world.notification(user, f"note-{number}") for number in range(10))
+        await world.logged(user, 10)
+        time.sleep(1.2)  # noqa: ASYNC251 - freezes the consumer too
+        world.publisher.send_all(world.notification(user, f"note-{number}") for number in range(10, 20))
+        logged = await world.logged(user, 20)
+        assert [each["event"] for each in logged] == [f"note-{number}" for number in range(20)]
+        assert await _restarts(consumer, "frozen") == 1
+
+
+async def test_a_consumer_that_was_frozen_writes_nothing_stale(world: World, tmp_path: Path) -> None:
+    process = _process(world, tmp_path)
+    process.start()
+    try:
+        stream = Stream(world)
+        await world.until(lambda: _some(world), "the process is at work")
+        process.signal(signal.SIGSTOP)
+        async with world.consumer() as other:
+            # once the frozen one is no longer a member
+            await _status(
+                world,
+                other,
+                lambda status: len(status.partitions) == world.partitions,
+                "the other one has it all",
+            )
+            process.signal(signal.SIGCONT)
+            await _status(
+                world,
+                other,
+                lambda status: len(status.partitions) == world.partitions // 2,
+                "the frozen one is back",
+            )
+            await stream.stop()
+            await stream.check()
+    finally:
+        process.kill()
+
+
+def _process(world: World, directory: Path) -> ServerProcess:
+    settings = world.settings(kafka={"session_timeout_ms": 1500})
+    write_settings(directory / "settings", settings)
+    command = [sys.executable, "-m", "tests.actors.consuming.consumer_process", str(directory / "settings")]
+    return ServerProcess(command, log=directory / "consumer.log")
+
+
+async def _some(world: World) -> bool:
+    return len(await world.log(world.names.user(0))) > 50
+
+
+async def test_redis_may_stop_and_start(
+    kafka: KafkaServer, valkey_factory: ValkeyFactory, names: Names, tmp_path: Path
+) -> None:
+    valkey = valkey_factory()
+    world = World(kafka, valkey, names, tmp_path)
+    async with world.consumer() as consumer:
+        stream = Stream(world, pause_s=0.01)
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(valkey.stop)
+        await _status(world, consumer, _is_open("redis"), "the breaker of Redis is open")
+        status = await consumer.status()
+        assert len(status.paused) == len(status.partitions) == world.partitions
+        await asyncio.sleep(1)
+        await asyncio.to_thread(valkey.start)
+        await _status(world, consumer, _all_closed, "the breakers are closed")
+        await stream.stop()
+        await stream.check()
+        assert (await consumer.status()).paused == ()
+
+
+async def test_redis_may_lose_everything(world: World) -> None:
+    user, batch = world.names.user("teacher"), world.names.batch()
+    async with world.consumer() as consumer:
+        world.publisher.send_all([world.registration(batch, user), world.slot(batch, "essay-1")])
+        stream = Stream(world, pause_s=0.01)
+        await world.logged(user, 1)
+        await asyncio.sleep(0.5)
+        await stream.stop()
+        await stream.check()
+        await _all_committed(world, consumer)  # so that no commit is due that would notice
+        await _flush(world)
+        await stream.check()
+        world.publisher.send_all([world.slot(batch, "essay-2")])
+        assert essays(await world.logged(user, 2)) == ["essay-1", "essay-2"]
+        assert await _restarts(consumer, "lost_writes") == 1
+
+
+async def test_contexts_come_back_before_the_events(world: World) -> None:
+    user = world.names.user()
+    batches = [world.names.batch(number) for number in range(40)]
+    async with world.consumer(kafka={"max_poll_records": 5}) as consumer:
+        world.publisher.send_all(world.registration(batch, user) for batch in batches)
+        world.publisher.send_all(world.slot(batch, f"{batch}-essay") for batch in batches)
+        await world.logged(user, 40)
+        parked = await world.counted(consumer, "parked")
+        await _flush(world)
+        await world.logged(user, 40)
+        assert await world.counted(consumer, "parked") == parked
+
+
+async def _all_committed(world: World, consumer: Consumer) -> None:
+    async def done() -> bool:
+        return await world.in_flight(consumer) == 0
+
+    await world.until(done, "all is committed")
+
+
+async def _flush(world: World) -> None:
+    with redis.Redis.from_url(world.valkey.url) as client:
+        await asyncio.to_thread(client.flushall)
+
+
+async def _restarts(consumer: Consumer, cause: str) -> int:
+    (family,) = [each for each in await consumer.metrics() if each.name == "doorstep_consumer_restarts"]
+    (value,) = [
+        sample.value
+        for sample in family.samples
+        if sample.name.endswith("_total") and sample.labels == {"cause": cause}
+    ] or [0]
+    return int(value)
+
+
+async def test_keys_that_were_put_right_are_counted(world: World) -> None:
+    user = world.names.user()
+    async with world.consumer() as consumer:
+        world.publisher.send_all([world.notification(user, "one")])
+        await world.logged(user, 1)
+        with redis.Redis.from_url(world.valkey.url) as client:
+            _, head, _ = keys_of(slot_of(user), user)
+            assert await asyncio.to_thread(client.delete, head) == 1
+        world.publisher.send_all([world.notification(user, "two")])
+        assert [each["event"] for each in await world.logged(user, 1)] == ["two"]
+        for repairs in (1, 1):  # asking does not change it
+            families = {each.name: each for each in await consumer.metrics()}
+            values = [sample.value for sample in families["doorstep_consumer_log_repairs"].samples]
+            assert values[0] == repairs
+
+
+async def test_redis_may_lose_what_it_had_acknowledged_last(
+    kafka: KafkaServer, valkey_factory: ValkeyFactory, names: Names, tmp_path: Path
+) -> None:
+    valkey = valkey_factory(appendonly="no")
+    world = World(kafka, valkey, names, tmp_path)
+    async with world.consumer():
+        stream = Stream(world, pause_s=0.01)
+        await asyncio.sleep(0.5)
+        await _save(valkey)
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(lambda: valkey.stop(kill=True))
+        await asyncio.to_thread(valkey.start)
+        await asyncio.sleep(0.3)
+        await stream.stop()
+        await stream.check()
+
+
+async def _save(valkey: ValkeyServer) -> None:
+    with redis.Redis.from_url(valkey.url) as client:
+        await asyncio.to_thread(client.save)
+
+
+async def test_kafka_may_stop_and_start(
+    kafka_factory: KafkaFactory, valkey: ValkeyServer, names: Names, tmp_path: Path
+) -> None:
+    kafka = kafka_factory()
+    world = World(kafka, valkey, names, tmp_path)
+    async with world.consumer() as consumer:
+        stream = Stream(world, pause_s=0.01)
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(kafka.stop)
+        await _status(world, consumer, _is_open("kafka"), "the breaker of Kafka is open")
+        await asyncio.sleep(1)
+        await asyncio.to_thread(kafka.start)
+        await _status(world, consumer, _all_closed, "the breakers are closed")
+        await stream.stop()
+        await stream.check()
+
+
+async def test_a_consumer_waits_for_servers_that_start_later(
+    kafka: KafkaServer, valkey_factory: ValkeyFactory, names: Names, tmp_path: Path
+) -> None:
+    valkey = valkey_factory()
+    world = World(kafka, valkey, names, tmp_path)
+    valkey.stop()
+    consumer = Consumer("consumer-0", world.settings())
+    try:
+        await _status(world, consumer, _is_open("redis"), "the breaker of Redis is open")
+        assert (await consumer.status()).state == "connecting"
+        await asyncio.to_thread(valkey.start)
+        world.publisher.send_all([world.notification(names.user())])
+        await world.logged(names.user(), 1)
+    finally:
+        await consumer.stop()
+
+
+async def test_redis_may_lose_everything_under_load(world: World) -> None:
+    async with world.consumer() as consumer:
+        stream = Stream(world, pause_s=0.005)
+        await asyncio.sleep(0.7)
+        await _flush(world)
+        await asyncio.sleep(0.7)
+        await stream.stop()
+        await stream.check()
+        assert await _restarts(consumer, "lost_writes") == 1

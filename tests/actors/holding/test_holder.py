@@ -1,0 +1,330 @@
+"""The holder behind its real port, on a real Valkey: everything about sockets that needs no Kafka."""
+
+import asyncio
+import contextlib
+import json
+import secrets
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_socket
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from doorstep.actors.holding.holder import Holder
+from doorstep.actors.placement.slots import slot_of
+from doorstep.actors.placement.topology import Topology
+from doorstep.actors.store.log import Log
+from doorstep.actors.store.redis.connection import connect
+from doorstep.config.settings import Settings, load_settings
+from doorstep.gateway.auth import Authenticator
+from doorstep.gateway.http import Readiness, make_http
+from doorstep.gateway.port import PublicPort
+from tests.conftest import ValkeyFactory
+from tests.gateway.identity import SigningKey
+from tests.support.names import Names
+from tests.support.servers import ValkeyServer
+from tests.support.service import SECRET, token_for
+
+
+@dataclass
+class World:
+    """One holder behind a port, and the log that it reads."""
+
+    holder: Holder
+    log: Log
+    port: int
+
+    async def append(self, user_id: str, count: int, size: int = 10) -> None:
+        """Notifications of `size` characters for a user."""
+        body = json.dumps({"event": "e", "data": {"text": "x" * size}}).encode()
+        await self.log.append([(user_id, secrets.token_bytes(8), body) for _ in range(count)])
+
+    def connect(self, token: str, query: str = "") -> connect_socket:
+        """A socket with this token."""
+        headers = {"Authorization": f"Bearer {token}"}
+        return connect_socket(f"ws://127.0.0.1:{self.port}/v1/ws{query}", additional_headers=headers)
+
+    async def poll(self, user_id: str, query: str, origin: str | None = None) -> Any:
+        """The answer to a poll, by a page of `origin`."""
+        headers = {"Authorization": f"Bearer {token_for(user_id)}"} | ({"Origin": origin} if origin else {})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/v1/notifications?{query}", headers=headers
+        )
+        answer = await asyncio.to_thread(urllib.request.urlopen, request)
+        return json.loads(answer.read())
+
+
+async def message(ws: ClientConnection) -> Any:
+    """The next message."""
+    async with asyncio.timeout(10):
+        return json.loads(await ws.recv())
+
+
+async def close_code(ws: ClientConnection) -> int:
+    """How the server closes, with no further message."""
+    with pytest.raises(ConnectionClosed) as closed:
+        await message(ws)
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code
+
+
+async def pushes(holder: Holder) -> float:
+    """How many it has counted."""
+    return {sample.name: sample.value for each in await holder.metrics() for sample in each.samples}[
+        "doorstep_pushes_total"
+    ]
+
+
+@contextlib.asynccontextmanager
+async def world(valkey: ValkeyServer, run_dir: Path, **flags: Any) -> AsyncIterator[World]:
+    settings: Settings = load_settings(
+        None, redis={"url": valkey.url}, auth={"hs256_secret": SECRET, **flags.pop("auth", {})}, **flags
+    )
+    settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": 0})})
+    topology = Topology.of(holders=1, consumers=0, run_dir=run_dir)
+    holder = Holder("holder-0", settings, topology)
+    http = make_http(_ready, _no_metrics, _no_metrics)
+    await http.setup()
+    assert http.server is not None
+    authenticator = Authenticator(settings.auth)
+    port = PublicPort(settings.gateway, authenticator, lambda _: topology.socket_of("holder-0"), http.server)
+    connection = connect(settings.redis)
+    try:
+        yield World(holder, Log(connection, settings.history), await port.start())
+    finally:
+        await port.stop()
+        await http.cleanup()
+        await holder.stop()
+        await connection.close()
+
+
+async def _ready() -> Readiness:
+    return Readiness(ready=True)
+
+
+async def _no_metrics() -> bytes:
+    return b""
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o700)
+    return tmp_path
+
+
+async def test_a_push_reaches_every_device(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
+    user = names.user()
+    async with (
+        world(valkey, run_dir) as here,
+        here.connect(token_for(user)) as one,
+        here.connect(token_for(user)) as two,
+        here.connect(token_for(names.user("other"))) as other,
+    ):
+        for ws in (one, two, other):
+            assert (await message(ws))["event"] == "doorstep.welcome"
+        await here.append(user, 2)
+        assert [(await message(ws))["seq"] for ws in (one, one, two, two)] == [1, 2, 1, 2]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(other.recv(), 0.3)
+        assert [await pushes(here.holder), await pushes(here.holder)] == [2, 2]
+
+
+async def test_replay_begins_before_the_head(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
+    user = names.user()
+    async with world(valkey, run_dir) as here:
+        await here.append(user, 5)
+        async with here.connect(token_for(user), "?replay=2") as ws:
+            welcome = await message(ws)
+            assert welcome["cursor"].startswith("3-")
+            assert [(await message(ws))["seq"] for _ in range(2)] == [4, 5]
+        with pytest.raises(InvalidStatus) as refusal:
+            await here.connect(token_for(user), "?replay=many")
+        assert refusal.value.response.status_code == 400
+
+
+async def test_the_eleventh_connection_is_refused_before_the_101(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    async with world(valkey, run_dir) as here, contextlib.AsyncExitStack() as devices:
+        for _ in range(10):
+            await devices.enter_async_context(here.connect(token_for(names.user())))
+        with pytest.raises(InvalidStatus) as refusal:
+            await here.connect(token_for(names.user()))
+        assert refusal.value.response.status_code == 429
+        assert json.loads(refusal.value.response.body or b"")["code"] == "too_many_connections"
+
+
+async def test_a_token_that_expires_is_announced_and_then_closes(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    async with (
+        world(valkey, run_dir, auth={"expiry_notice_s": 1}) as here,
+        here.connect(token_for(names.user(), ttl_s=2)) as ws,
+    ):
+        assert (await message(ws))["event"] == "doorstep.welcome"
+        expiring = await message(ws)
+        assert expiring["event"] == "doorstep.token_expiring"
+        assert 0 < expiring["data"]["in_ms"] <= 1000
+        assert await close_code(ws) == 4001
+
+
+async def test_a_refreshed_token_goes_on(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
+    user = names.user()
+    async with (
+        world(valkey, run_dir, auth={"expiry_notice_s": 1}) as here,
+        here.connect(token_for(user, ttl_s=2)) as ws,
+    ):
+        await message(ws)
+        await ws.send(json.dumps({"op": "refresh", "token": token_for(user)}))
+        assert (await message(ws))["event"] == "doorstep.refreshed"
+        await asyncio.sleep(2.2)
+        await ws.send('{"op":"ping"}')
+        assert (await message(ws))["event"] == "doorstep.pong"
+
+
+@pytest.mark.parametrize("token", ["no token", token_for("somebody else")])
+async def test_a_refresh_with_another_token_is_forbidden(
+    valkey: ValkeyServer, run_dir: Path, names: Names, token: str
+) -> None:
+    async with world(valkey, run_dir) as here, here.connect(token_for(names.user())) as ws:
+        await message(ws)
+        await ws.send(json.dumps({"op": "refresh", "token": token}))
+        assert await close_code(ws) == 4003
+
+
+async def test_a_refresh_that_nobody_can_judge_is_to_be_tried_again(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    user = names.user()
+    token = SigningKey("rsa-1").sign({"sub": user})
+    auth = {"jwks_url": "http://127.0.0.1:9/keys"}
+    async with world(valkey, run_dir, auth=auth) as here, here.connect(token_for(user)) as ws:
+        await message(ws)
+        await ws.send(json.dumps({"op": "refresh", "token": token}))
+        assert await close_code(ws) == 1013
+
+
+async def test_a_page_of_another_origin_can_read_that_the_log_is_away(
+    valkey_factory: ValkeyFactory, run_dir: Path, names: Names
+) -> None:
+    page = "https://app.example.org"
+    valkey = valkey_factory()
+    async with world(valkey, run_dir, gateway={"allowed_origins": [page]}) as here:
+        valkey.stop()
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            await here.poll(names.user(), "", origin=page)
+    with refused.value as answer:
+        assert answer.status == 503
+        assert json.loads(answer.read())["code"] == "log_unavailable"
+        assert answer.headers["Access-Control-Allow-Origin"] == page
+
+
+async def test_a_poll_with_a_malformed_cursor_is_a_counted_reset(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    async with world(valkey, run_dir) as here:
+        assert (await here.poll(names.user(), "after=nonsense"))["reset"]
+        samples = [sample for each in await here.holder.metrics() for sample in each.samples]
+    assert [
+        (sample.labels, sample.value) for sample in samples if sample.name == "doorstep_resets_total"
+    ] == [({"reason": "malformed"}, 1.0)]
+
+
+async def test_an_operation_that_is_none_breaks_the_protocol(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    async with world(valkey, run_dir) as here, here.connect(token_for(names.user())) as ws:
+        await message(ws)
+        await ws.send('{"op":"dance"}')
+        assert await close_code(ws) == 4009
+
+
+async def test_a_socket_that_does_not_read_is_closed_and_others_are_served(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    slow, user = names.user("slow"), names.user()
+    gateway = {"write_buffer_bytes": 65536, "stuck_timeout_s": 1.0}
+    async with world(valkey, run_dir, gateway=gateway) as here, here.connect(token_for(user)) as ws:
+        await message(ws)
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.port, limit=1024)
+        raw: socket.socket = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        writer.write(
+            b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            + f"Authorization: Bearer {token_for(slow)}\r\n\r\n".encode()
+        )
+        assert b"101" in await reader.readline()
+        for _ in range(100):
+            await here.append(slow, 10, size=10_000)
+        await here.append(user, 1)
+        assert (await message(ws))["seq"] == 1
+        begun = time.monotonic()
+        while (await here.holder.status()).connections > 1:
+            assert time.monotonic() - begun < 10
+            await asyncio.sleep(0.1)
+        writer.transport.abort()
+
+
+async def test_a_long_poll_is_answered_by_the_push_and_otherwise_at_its_end(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    user = names.user()
+    async with world(valkey, run_dir) as here:
+        head = (await here.poll(user, ""))["cursor"]
+        waiting = asyncio.create_task(here.poll(user, f"after={head}&wait=20"))
+        await asyncio.sleep(0.3)
+        begun = time.monotonic()
+        await here.append(user, 1)
+        answer = await waiting
+        assert time.monotonic() - begun < 2
+        assert [notification["seq"] for notification in answer["notifications"]] == [1]
+        again = await here.poll(user, f"after={answer['cursor']}&wait=0.3")
+        assert again == {"notifications": [], "cursor": answer["cursor"], "reset": False}
+
+
+async def test_what_a_broken_feed_missed_is_caught_up(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    user = names.user()
+    async with world(valkey, run_dir) as here, here.connect(token_for(user)) as ws:
+        await message(ws)
+        await here.append(user, 1)
+        assert (await message(ws))["seq"] == 1
+        with redis.Redis.from_url(valkey.url) as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await here.append(user, 3)
+        assert [(await message(ws))["seq"] for _ in range(3)] == [2, 3, 4]
+
+
+async def test_the_audit_finds_a_push_that_was_lost(
+    valkey: ValkeyServer, run_dir: Path, names: Names, capfd: pytest.CaptureFixture[str]
+) -> None:
+    user = names.user()
+    async with world(valkey, run_dir) as here, here.connect(token_for(user)) as ws:
+        await message(ws)
+        with redis.Redis.from_url(valkey.url) as client:  # an append whose push never comes
+            key = f"ds:{{s{slot_of(user)}}}:{user}"
+            client.xadd(f"{key}:log", {"d": "0" * 16 + "1" * 16, "n": '{"event":"e"}'}, "1-0")
+            client.hset(f"{key}:head", mapping={"s": 1, "d": "1" * 16})
+        assert (await message(ws))["seq"] == 1
+    assert "a push was lost" in capfd.readouterr().err
+
+
+async def test_stopping_says_when_to_come_back(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
+    async with world(valkey, run_dir) as here, here.connect(token_for(names.user())) as ws:
+        await message(ws)
+        await here.holder.stop()
+        reconnect = await message(ws)
+        assert reconnect["event"] == "doorstep.reconnect"
+        assert reconnect["data"]["after_ms"] > 0
+        assert await close_code(ws) == 1012

@@ -1,0 +1,47 @@
+"""What a dead letter holds, and how it gets smaller."""
+
+import hashlib
+import json
+
+from doorstep.actors.kafka.dead_letter_producer import Fault, letter, shrunk
+from tests.support.records import Consumed
+
+_FAULT = Fault("invalid_json", "decode", "the value isn't JSON", "corr-1", {"place": 17})
+_RECORD = Consumed("topic", b"key", b"value", 3, 42, (("theirs", b"1"), ("doorstep-source", b"old")))
+
+
+def test_it_holds_the_record_and_the_reason() -> None:
+    written = letter(_RECORD, _FAULT, now=1_795_000_000.5)
+    assert (written.key, written.value) == (b"key", b"value")
+    names = [name for name, _ in written.headers]
+    assert names == ["theirs", "doorstep-reason", "doorstep-error", "doorstep-source"]
+    headers = dict(written.headers)
+    assert headers["doorstep-reason"] == b"invalid_json"
+    assert headers["doorstep-source"] == b"topic/3/42"
+    assert json.loads(headers["doorstep-error"] or b"") == {
+        "error_code": "INVALID_JSON",
+        "message": "the value isn't JSON",
+        "correlation_id": "corr-1",
+        "timestamp": "2026-11-18T11:06:40.500000+00:00",
+        "service": "doorstep",
+        "operation": "decode",
+        "details": {"place": 17},
+    }
+
+
+def test_its_smaller_forms_tell_what_was_cut() -> None:
+    first, second = shrunk(letter(_RECORD, _FAULT, now=0))
+    sha256 = hashlib.sha256(b"value").hexdigest()
+    assert first.key == b"key"
+    assert json.loads(first.value) == {"size": 5, "sha256": sha256}
+    assert dict(first.headers)["theirs"] == b"1"
+    assert second.key is None
+    assert json.loads(second.value)["key_sha256"] == hashlib.sha256(b"key").hexdigest()
+    assert [name for name, _ in second.headers] == ["doorstep-reason", "doorstep-error", "doorstep-source"]
+
+
+def test_the_smallest_form_is_small_whatever_the_record_is() -> None:
+    huge = Consumed("t" * 249, b"k" * 10**6, b"v" * 10**7, 0, 0, (("h" * 10**5, b"x" * 10**6),))
+    *_, smallest = shrunk(letter(huge, _FAULT, now=0))
+    size = len(smallest.value) + sum(len(name) + len(value or b"") for name, value in smallest.headers)
+    assert size < 2000
