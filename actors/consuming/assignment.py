@@ -1,6 +1,6 @@
-"""A term: the time from an assignment of partitions to their revocation, or to a loss of writes in Redis.
+"""An assignment of partitions: from when they are given to when they are revoked, or Redis loses writes.
 
-What was read in a term and is not committed ends with it: the next one begins at what is committed and
+What was read in an assignment and is not committed ends with it: the next one begins at what is committed and
 marked. So every way to lose one's place (a rebalance, a frozen process, a Redis that forgot) has the same way
 back.
 """
@@ -15,14 +15,14 @@ from typing import Literal
 
 import structlog
 
-from doorstep.actors.consuming.classify import Sorted
-from doorstep.actors.consuming.decode import Record
+from doorstep.actors.consuming.classify import Classified
 from doorstep.actors.consuming.delivery import Delivery, Located
 from doorstep.actors.consuming.in_flight import NO_ROOM, InFlight, Room, Ticket
-from doorstep.actors.consuming.recovery import Known, Partition, plan
-from doorstep.actors.kafka.group_consumer import KafkaUnavailableError, Member, read_whole
+from doorstep.actors.consuming.recovery import Known, plan
+from doorstep.actors.kafka.group_consumer import GroupConsumer, KafkaUnavailableError, read_whole
+from doorstep.actors.records import Partition, Record
 from doorstep.actors.runtime.breaker import Breaker
-from doorstep.actors.store.checkpoints import Marks, Witness
+from doorstep.actors.store.checkpoints import Canary, Checkpoints
 from doorstep.actors.store.redis.errors import StoreError, StoreLost, StoreUnavailable
 from doorstep.config.settings import Settings
 
@@ -35,21 +35,21 @@ _FRESH_S = 0.05
 
 logger = structlog.get_logger(__name__)
 
-TermState = Literal["settling", "running", "finishing"]
+AssignmentState = Literal["settling", "running", "finishing"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a term works with; it outlives the term."""
+    """What an assignment works with; it outlives the assignment."""
 
     settings: Settings
     event_topics: frozenset[str]
     context_topics: frozenset[str]
     name: str
     """The consumer's; no other one has it, here or in another Doorstep of the same group."""
-    member: Member
+    group_consumer: GroupConsumer
     delivery: Delivery
-    marks: Marks
+    checkpoints: Checkpoints
     redis: Breaker
     kafka: Breaker
 
@@ -58,11 +58,11 @@ class Tools:
 class _Batch:
     """The records of one poll."""
 
-    sorted: Sorted
+    classified: Classified
     tickets: Sequence[Ticket]
 
 
-class Term:
+class Assignment:
     """The work on the partitions that are assigned, from `start` to `cancel`."""
 
     def __init__(
@@ -70,14 +70,14 @@ class Term:
         assigned: frozenset[Partition],
         tools: Tools,
         on_change: Callable[[], None],
-        on_lost: Callable[["Term"], None],
+        on_lost: Callable[["Assignment"], None],
     ) -> None:
         """`on_change` is called when `state` or `events_wait` changes, `on_lost` when Redis lost writes."""
         self.assigned = assigned
-        self.state: TermState = "settling"
+        self.state: AssignmentState = "settling"
         self._tools = tools
         self._group = tools.settings.kafka.group_id
-        self._witness = Witness(self._group, (f"!{tools.name}", 0), int(time.time() * 1000))
+        self._witness = Canary(self._group, (f"!{tools.name}", 0), int(time.time() * 1000))
         self._has_signed = False
         self._on_change = on_change
         self._on_lost = on_lost
@@ -151,19 +151,19 @@ class Term:
             for partition, records in polled
         ]
         records = [record for _, of_partition in polled for record in of_partition]
-        batch = Sorted()
+        batch = Classified()
         async with self._taking:
             for first in range(0, len(records), _DECODED_AT_ONCE):
                 if first:
                     await asyncio.sleep(0)
-                self._tools.delivery.sort(records[first : first + _DECODED_AT_ONCE], batch)
+                self._tools.delivery.classify(records[first : first + _DECODED_AT_ONCE], batch)
             self._queue.put_nowait(_Batch(batch, tickets))
             self._ahead += 1
 
     def rewind(self) -> None:
         """Read on after what was taken: a failed poll may have passed over records."""
         if self.state == "running":
-            self._tools.member.seek(self._in_flight.reading())
+            self._tools.group_consumer.seek(self._in_flight.reading())
 
     async def finish(self, timeout_s: float) -> None:
         """Finish what was taken and commit it, as far as that takes no longer than `timeout_s`."""
@@ -187,10 +187,10 @@ class Term:
         finally:
             joining.cancel()
 
-    async def trust(self) -> Witness:
+    async def trust(self) -> Canary:
         """Like `verify`, unless that was done a moment ago; what an append is to look for in addition.
 
-        Raises `StoreUnavailable` too while the term has not signed.
+        Raises `StoreUnavailable` too while the assignment has not signed.
         """
         if not self._has_signed:
             raise StoreUnavailable("this consumer is still finding its place")
@@ -199,22 +199,22 @@ class Term:
         return self._witness
 
     async def verify(self) -> None:
-        """Check that Redis still has what it acknowledged in this term.
+        """Check that Redis still has what it acknowledged in this assignment.
 
-        Raises `StoreUnavailable`: as `StoreLost` when it has not, and the term is over.
+        Raises `StoreUnavailable`: as `StoreLost` when it has not, and the assignment is over.
         """
-        witness = self._witness if self._has_signed else None
+        canary = self._witness if self._has_signed else None
         identity, found = await asyncio.gather(
-            self._tools.marks.server_identity(), self._tools.marks.read(self._group)
+            self._tools.checkpoints.server_identity(), self._tools.checkpoints.read(self._group)
         )
-        gone = witness is not None and found.get(witness.partition, -1) < witness.mark
+        gone = canary is not None and found.get(canary.partition, -1) < canary.checkpoint
         if gone or self._identity not in ("", identity):
             self._on_lost(self)
             raise StoreLost("Redis was restarted or has lost writes: reading them again from Kafka")
         self._identity = identity
         self._verified_at = asyncio.get_running_loop().time()
 
-    def _turn(self, state: TermState) -> None:
+    def _turn(self, state: AssignmentState) -> None:
         self.state = state
         self._on_change()
 
@@ -223,14 +223,14 @@ class Term:
     async def _settle(self) -> None:
         """Find out where to read from, and have the consumer read from there."""
         tools = self._tools
-        await tools.redis.persist("verify", self.verify, StoreError)
-        await tools.redis.persist("sign", self._sign, StoreError, self.verify)
+        await tools.redis.retry("verify", self.verify, StoreError)
+        await tools.redis.retry("sign", self._sign, StoreError, self.verify)
         place = plan(await self._find_known(), tools.settings.kafka.start)
         tools.delivery.cache.forget_all()
         if place.contexts_lost:
-            await tools.kafka.persist("read contexts", self._read_contexts, KafkaUnavailableError)
-        starts = await tools.kafka.persist(
-            "find offsets", partial(tools.member.offsets_of, place.starts), KafkaUnavailableError
+            await tools.kafka.retry("read contexts", self._read_contexts, KafkaUnavailableError)
+        starts = await tools.kafka.retry(
+            "find offsets", partial(tools.group_consumer.offsets_of, place.starts), KafkaUnavailableError
         )
         window = tools.settings.history.dedupe_window
         self._in_flight = InFlight(
@@ -240,56 +240,58 @@ class Term:
             apart=tools.context_topics,
         )
         keep = partial(self._keep, starts)
-        keep_in_kafka = partial(tools.kafka.persist, "keep the place", keep, KafkaUnavailableError)
-        await tools.redis.persist("keep the place", keep_in_kafka, StoreError, self.verify)
-        tools.member.seek(starts)
+        keep_in_kafka = partial(tools.kafka.retry, "keep the place", keep, KafkaUnavailableError)
+        await tools.redis.retry("keep the place", keep_in_kafka, StoreError, self.verify)
+        tools.group_consumer.seek(starts)
 
     async def _sign(self) -> None:
-        """Leave a mark that grows with every later one, and is greater than in any term before.
+        """Leave a checkpoint that grows with every later one, and is greater than in any assignment before.
 
-        It comes before the other marks are looked for: what is lost later is missed here, what was lost
+        It comes before the other checkpoints are looked for: what is lost later is missed here, what was lost
         before is missed there.
         """
-        await self._tools.marks.write(self._group, {self._witness.partition: self._witness.mark})
+        await self._tools.checkpoints.write(self._group, {self._witness.partition: self._witness.checkpoint})
         self._has_signed = True
 
     async def _find_known(self) -> dict[Partition, Known]:
         tools = self._tools
-        find_commits = partial(tools.member.committed, self.assigned)
-        commits = await tools.kafka.persist("find commits", find_commits, KafkaUnavailableError)
-        find_marks = partial(tools.marks.read, self._group)
-        marks = await tools.redis.persist("find marks", find_marks, StoreError)
+        find_commits = partial(tools.group_consumer.committed, self.assigned)
+        commits = await tools.kafka.retry("find commits", find_commits, KafkaUnavailableError)
+        find_marks = partial(tools.checkpoints.read, self._group)
+        checkpoints = await tools.redis.retry("find checkpoints", find_marks, StoreError)
         has_begun = any(commit is not None for commit in commits.values()) or any(
-            topic in tools.event_topics for topic, _ in marks
+            topic in tools.event_topics for topic, _ in checkpoints
         )
         if tools.settings.kafka.start == "latest" and not has_begun:
-            await tools.kafka.persist("mark the ends", self._mark_ends, KafkaUnavailableError)
-            marks = await tools.redis.persist("find marks", find_marks, StoreError)
+            await tools.kafka.retry("checkpoint the ends", self._checkpoint_ends, KafkaUnavailableError)
+            checkpoints = await tools.redis.retry("find checkpoints", find_marks, StoreError)
         return {
-            each: Known(commits[each], marks.get(each), each[0] in tools.context_topics)
+            each: Known(commits[each], checkpoints.get(each), each[0] in tools.context_topics)
             for each in self.assigned
         }
 
-    async def _mark_ends(self) -> None:
+    async def _checkpoint_ends(self) -> None:
         """The group begins now: what the event topics have already is not for it."""
         tools = self._tools
-        ends = await tools.member.ends(tools.member.partitions_of(tools.event_topics))
-        await tools.redis.persist("mark the ends", partial(tools.marks.write, self._group, ends), StoreError)
+        ends = await tools.group_consumer.ends(tools.group_consumer.partitions_of(tools.event_topics))
+        await tools.redis.retry(
+            "checkpoint the ends", partial(tools.checkpoints.write, self._group, ends), StoreError
+        )
 
     async def _read_contexts(self) -> None:
         """Register every context there is: Redis has lost them. Those that contradict were refused before."""
         logger.warning("Redis has lost the contexts: reading them again from the beginning")
-        partitions = self._tools.member.partitions_of(self._tools.context_topics)
+        partitions = self._tools.group_consumer.partitions_of(self._tools.context_topics)
         async for records in read_whole(self._tools.settings.kafka, partitions):
-            batch = self._tools.delivery.sort(records)
-            await self._tools.delivery.register(Sorted(), batch.registrations)
+            batch = self._tools.delivery.classify(records)
+            await self._tools.delivery.register(Classified(), batch.registrations)
 
     # Working
 
     async def _work(self) -> None:
         while True:
             batch = await self._next()
-            await self._carry_out(batch or _Batch(Sorted(), ()))
+            await self._carry_out(batch or _Batch(Classified(), ()))
             if batch is not None:
                 self._ahead -= 1
                 self._queue.task_done()
@@ -305,7 +307,7 @@ class Term:
 
     async def _carry_out(self, batch: _Batch) -> None:
         waited = self.events_wait
-        self._stuck = await self._tools.delivery.deliver(batch.sorted, self._stuck)
+        self._stuck = await self._tools.delivery.deliver(batch.classified, self._stuck)
         held = {(record.topic, record.partition, record.offset) for record, _ in self._stuck}
         self._open = [ticket for ticket in (*self._open, *batch.tickets) if not ticket.acknowledge(held)]
         if self._in_flight.is_tight:
@@ -346,16 +348,16 @@ class Term:
                 self._progress.set()
 
     async def _keep(self, offsets: dict[Partition, int]) -> bool:
-        """Write the marks, then commit; False if a rebalance is on.
+        """Write the checkpoints, then commit; False if a rebalance is on.
 
-        The marks are written only where Redis is verified, in the same step: they would hide that older ones
-        are lost, and what was appended by then must have been appended to the same server.
+        The checkpoints are written only where Redis is verified, in the same step: they would hide that older
+        ones are lost, and what was appended by then must have been appended to the same server.
         Raises `StoreError`, `KafkaUnavailableError`.
         """
         try:
-            self._witness = await self._tools.marks.advance(offsets, self._identity, self._witness)
+            self._witness = await self._tools.checkpoints.advance(offsets, self._identity, self._witness)
         except StoreLost:
             self._on_lost(self)
             raise
         self._verified_at = asyncio.get_running_loop().time()
-        return await self._tools.member.commit(offsets)
+        return await self._tools.group_consumer.commit(offsets)

@@ -4,41 +4,42 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from doorstep.actors.consuming.decode import Event, Record, Registration, Skip, decode
+from doorstep.actors.consuming.decode import Event, Registration, Skip, decode
 from doorstep.actors.consuming.rejects import Reject
-from doorstep.actors.kafka.dead_letter_producer import Fault, Letter, letter
+from doorstep.actors.kafka.dead_letter_producer import DeadLetter, Fault, dead_letter
+from doorstep.actors.records import Record
 from doorstep.config.routes import RouteTable
 
 
 @dataclass(slots=True)
-class Sorted:
+class Classified:
     """Records by kind; each kind in the order in which they were read."""
 
     registrations: list[tuple[Record, Registration]] = field(default_factory=list)
     events: list[tuple[Record, Event]] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
-    """How many letters there are of each reason."""
+    """How many dead_letters there are of each reason."""
     skipped: Counter[str] = field(default_factory=Counter)
 
     def refuse(self, record: Record, fault: Fault, now: float) -> None:
         """Add the dead letter of a record."""
-        self.letters.append(letter(record, fault, now))
+        self.dead_letters.append(dead_letter(record, fault, now))
         self.rejected[fault.reason] += 1
 
 
-def sort(
+def classify(
     records: Iterable[Record],
     routes: RouteTable,
     max_record_bytes: int,
     now: float,
-    into: Sorted | None = None,
-) -> Sorted:
+    into: Classified | None = None,
+) -> Classified:
     """Decode records and sort them, after those that are `into` already; returns that, or a new one.
 
     `now`, in Unix seconds, dates the dead letters.
     """
-    into = into or Sorted()
+    into = into or Classified()
     add_event = into.events.append
     for record in records:
         match decode(record, routes, max_record_bytes):

@@ -13,15 +13,15 @@ from prometheus_client import Metric
 
 from doorstep.actors.consuming.assignment import Tools
 from doorstep.actors.consuming.delivery import Delivery
-from doorstep.actors.consuming.membership import Session
+from doorstep.actors.consuming.membership import Membership
 from doorstep.actors.consuming.sweeper import Sweeper
 from doorstep.actors.holding.metrics import ConsumerMetrics
-from doorstep.actors.kafka.dead_letter_producer import DeadLetters
-from doorstep.actors.kafka.group_consumer import KafkaUnavailableError, Member
+from doorstep.actors.kafka.dead_letter_producer import DeadLetterProducer
+from doorstep.actors.kafka.group_consumer import GroupConsumer, KafkaUnavailableError
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.logging import configure_logs
-from doorstep.actors.store.checkpoints import Marks, Witness
+from doorstep.actors.store.checkpoints import Canary, Checkpoints
 from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import check_server, connect
@@ -69,16 +69,16 @@ class Consumer:
         self._redis = Breaker("redis", partial(self._on_breaker, "redis"))
         self._kafka = Breaker("kafka", partial(self._on_breaker, "kafka"))
         self._connection = connect(settings.redis)
-        self._marks = Marks(self._connection)
+        self._checkpoints = Checkpoints(self._connection)
         self._log = Log(self._connection, settings.history)
-        self._letters = DeadLetters(settings.kafka)
+        self._dead_letters = DeadLetterProducer(settings.kafka)
         contexts = Contexts(self._connection, settings.context)
         self._delivery = Delivery(
             settings=settings,
             routes=self._routes,
             log=self._log,
             contexts=contexts,
-            letters=self._letters,
+            dead_letters=self._dead_letters,
             redis=self._redis,
             kafka=self._kafka,
             metrics=self._metrics,
@@ -86,66 +86,68 @@ class Consumer:
             verify=self._verify,
         )
         self._sweeper = Sweeper(contexts, self._delivery, settings.context.sweep_interval_s)
-        self._session: Session | None = None
+        self._membership: Membership | None = None
         self._stopped = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def status(self) -> ConsumerStatus:
         """A snapshot."""
-        session = self._session
+        membership = self._membership
         return ConsumerStatus(
             name=self._name,
             state=self._state(),
             breakers=(self._redis.status, self._kafka.status),
-            partitions=_named(session.assigned if session else ()),
-            paused=_named(session.paused if session else ()),
-            lag=session.lag if session else {},
+            partitions=_named(membership.assigned if membership else ()),
+            paused=_named(membership.paused if membership else ()),
+            lag=membership.lag if membership else {},
         )
 
     async def metrics(self) -> Sequence[Metric]:
         """Everything it counts."""
-        session = self._session
-        self._metrics.set_lag(session.lag if session else {})
+        membership = self._membership
+        self._metrics.set_lag(membership.lag if membership else {})
         self._metrics.log_repairs.inc(self._log.repairs)
         self._log.repairs = 0
-        self._metrics.in_flight.set(session.term.in_flight if session and session.term else 0)
+        self._metrics.in_flight.set(
+            membership.assignment.in_flight if membership and membership.assignment else 0
+        )
         return self._metrics.collect()
 
     async def stop(self) -> None:
         """Finish and commit what is under way, leave the group, and end. Takes 7 seconds at most."""
         self._stopped = True
-        if self._session is not None:
-            await self._session.finish(_DRAIN_S)
+        if self._membership is not None:
+            await self._membership.finish(_DRAIN_S)
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
-        await self._letters.stop()
+        await self._dead_letters.stop()
         await self._connection.close()
 
     def _state(self) -> State:
         if self._stopped:
             return "stopped"
-        if self._session is None:
+        if self._membership is None:
             return "connecting"
-        if self._session.term is not None:
-            return self._session.term.state
-        return "waiting" if self._session.joined else "joining"
+        if self._membership.assignment is not None:
+            return self._membership.assignment.state
+        return "waiting" if self._membership.joined else "joining"
 
     async def _run(self) -> None:
-        await self._redis.persist("check", partial(check_server, self._connection), StoreError)
+        await self._redis.retry("check", partial(check_server, self._connection), StoreError)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweeper.run())
             tasks.create_task(self._consume())
 
     async def _consume(self) -> None:
-        """One session after the other."""
+        """One membership after the other."""
         while not self._stopped:  # a fault while it is being cancelled must not keep it alive
             try:
                 await self._consume_once()
             except* KafkaUnavailableError as errors:
                 delay_s = self._kafka.failure(errors.exceptions[0], "connect")
             except* Exception:
-                logger.exception("a fault in the consumer: beginning a new session")
+                logger.exception("a fault in the consumer: beginning a new membership")
                 delay_s = _AFTER_A_FAULT_S
             await asyncio.sleep(delay_s)
 
@@ -155,31 +157,31 @@ class Consumer:
             settings=self._settings,
             event_topics=self._routes.event_topics,
             context_topics=self._routes.context_topics,
-            member=Member(self._settings.kafka, self._name),
+            group_consumer=GroupConsumer(self._settings.kafka, self._name),
             delivery=self._delivery,
-            marks=self._marks,
+            checkpoints=self._checkpoints,
             redis=self._redis,
             kafka=self._kafka,
         )
-        self._session = Session(tools, frozenset(self._routes.by_topic), self._metrics)
+        self._membership = Membership(tools, frozenset(self._routes.by_topic), self._metrics)
         try:
-            await self._session.run()
+            await self._membership.run()
         finally:
-            self._session = None
+            self._membership = None
 
-    async def _trust(self) -> Witness | None:
-        return None if self._session is None else await self._session.trust()
+    async def _trust(self) -> Canary | None:
+        return None if self._membership is None else await self._membership.trust()
 
     async def _verify(self) -> None:
-        if self._session is not None:
-            await self._session.verify()
+        if self._membership is not None:
+            await self._membership.verify()
 
     def _on_breaker(self, name: str, is_open: bool) -> None:
         breaker = self._redis if name == "redis" else self._kafka
         logger.warning("breaker", server=name, state=breaker.status.state, reason=breaker.status.reason)
         self._metrics.set_breaker(name, is_open=is_open)
-        if self._session is not None:
-            self._session.apply_pauses()
+        if self._membership is not None:
+            self._membership.apply_pauses()
 
 
 def _named(partitions: Iterable[tuple[str, int]]) -> tuple[str, ...]:

@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from math import isfinite
 from types import NoneType
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import orjson
 import xxhash
@@ -22,6 +22,7 @@ from doorstep.actors.consuming.rejects import (
     unfit,
     unknown_event,
 )
+from doorstep.actors.records import Record, source_of
 from doorstep.config.contracts import Envelope
 from doorstep.config.identifiers import MAX_IDENTIFIER_BYTES, identifier_fault
 from doorstep.config.routes import (
@@ -34,24 +35,7 @@ from doorstep.config.routes import (
 )
 from doorstep.config.sources import Source
 
-__all__ = ["Event", "Record", "Registration", "Reject", "RejectReason", "Skip", "decode"]
-
-
-class Record(Protocol):
-    """A record as aiokafka hands it over."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+__all__ = ["Event", "Registration", "Reject", "RejectReason", "Skip", "decode"]
 
 
 class Event(NamedTuple):
@@ -188,7 +172,7 @@ def _payload(
 ) -> bytes:
     notification: dict[str, Any] = {
         "event": name,
-        "id": envelope.event_id or _source_of(record),
+        "id": envelope.event_id or source_of(record),
         "correlation_id": correlation_id,
         "timestamp": envelope.event_timestamp,
     }
@@ -278,10 +262,6 @@ def _traceparent(envelope: Envelope, record: Record) -> str | None:
     return None
 
 
-def _source_of(record: Record) -> str:
-    return f"{record.topic}/{record.partition}/{record.offset}"
-
-
 def _dedupe_key(record: Record, route: EventRoute, envelope: Envelope, name: str) -> bytes:
     """Hash what makes the event the same event: its business key where it is complete, else its id, else its
     place in Kafka. The event's name goes with it, so that events of two names never collide."""
@@ -291,7 +271,7 @@ def _dedupe_key(record: Record, route: EventRoute, envelope: Envelope, name: str
             return _digest("key", name, *map(str, business))
     if envelope.event_id is not None:
         return _digest("id", name, envelope.event_id.lower())
-    return _digest("source", name, _source_of(record))
+    return _digest("source", name, source_of(record))
 
 
 def _digest(*parts: str) -> bytes:

@@ -10,14 +10,15 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from doorstep.actors.consuming.classify import Sorted, sort
+from doorstep.actors.consuming.classify import Classified, classify
 from doorstep.actors.consuming.context_cache import ContextCache
-from doorstep.actors.consuming.decode import Event, Record, Registration
+from doorstep.actors.consuming.decode import Event, Registration
 from doorstep.actors.holding.metrics import ConsumerMetrics
-from doorstep.actors.kafka.dead_letter_producer import DeadLetterError, DeadLetters, Fault
+from doorstep.actors.kafka.dead_letter_producer import DeadLetterError, DeadLetterProducer, Fault
+from doorstep.actors.records import Record, StoredRecord
 from doorstep.actors.runtime.breaker import Breaker
-from doorstep.actors.store.checkpoints import Witness
-from doorstep.actors.store.contexts import Contexts, Parked, Parking, Raw
+from doorstep.actors.store.checkpoints import Canary
+from doorstep.actors.store.contexts import Contexts, Parked, Parking
 from doorstep.actors.store.log import Entry, Log
 from doorstep.actors.store.redis.errors import StoreError
 from doorstep.config.routes import RouteTable
@@ -41,11 +42,11 @@ class Delivery:
         routes: RouteTable,
         log: Log,
         contexts: Contexts,
-        letters: DeadLetters,
+        dead_letters: DeadLetterProducer,
         redis: Breaker,
         kafka: Breaker,
         metrics: ConsumerMetrics,
-        trust: Callable[[], Awaitable[Witness | None]],
+        trust: Callable[[], Awaitable[Canary | None]],
         verify: Callable[[], Awaitable[None]],
     ) -> None:
         """`verify` returns only while Redis has what it acknowledged, and raises `StoreError` otherwise: it
@@ -55,7 +56,7 @@ class Delivery:
         self._routes = routes
         self._log = log
         self._contexts = contexts
-        self._letters = letters
+        self._dead_letters = dead_letters
         self._redis = redis
         self._kafka = kafka
         self._metrics = metrics
@@ -63,11 +64,11 @@ class Delivery:
         self._verify = verify
         self._appending = asyncio.Lock()
 
-    def sort(self, records: Iterable[Record], into: Sorted | None = None) -> Sorted:
-        """Decode records by the routes; see `sort`."""
-        return sort(records, self._routes, self._settings.kafka.max_record_bytes, time.time(), into)
+    def classify(self, records: Iterable[Record], into: Classified | None = None) -> Classified:
+        """Decode records by the routes; see `classify`."""
+        return classify(records, self._routes, self._settings.kafka.max_record_bytes, time.time(), into)
 
-    async def deliver(self, batch: Sorted, stuck: Sequence[Located] = ()) -> list[Located]:
+    async def deliver(self, batch: Classified, stuck: Sequence[Located] = ()) -> list[Located]:
         """Do everything that is to be done with the records of a batch, contexts first.
 
         Returns the events that can neither be appended nor parked now, because the parking space is full:
@@ -84,7 +85,7 @@ class Delivery:
         self._metrics.count("skipped", batch.skipped)
         return stuck
 
-    async def register(self, into: Sorted, registrations: Sequence[tuple[Record, Registration]]) -> None:
+    async def register(self, into: Classified, registrations: Sequence[tuple[Record, Registration]]) -> None:
         """Make known whose batches these are, and append what was parked for them.
 
         A registration that contradicts an earlier one is refused `into`. Batches go side by side, the
@@ -99,7 +100,7 @@ class Delivery:
         """Append what is parked of a batch, in order, and unpark exactly that, until nothing is left."""
         parked_now = partial(self._contexts.parked, batch_id, _RELEASE_AT_ONCE)
         while parked := await self._ask("look for parked events", parked_now):
-            released = self.sort(waiting.record for waiting in parked)
+            released = self.classify(waiting.record for waiting in parked)
             await self._append([event.user_id or user_id for _, event in released.events], released.events)
             await self._send(released)
             await self._unpark(parked)
@@ -112,14 +113,14 @@ class Delivery:
         for batch_id, user_id in users.items():
             await self.release(batch_id, user_id)
         late = [waiting for waiting in expired if waiting.batch_id not in users]
-        refused = Sorted()
+        refused = Classified()
         for waiting in late:
             refused.refuse(waiting.record, self._timeout(waiting), time.time())
         await self._send(refused)
         await self._unpark(late)
 
     async def _register_in_order(
-        self, into: Sorted, registrations: Sequence[tuple[Record, Registration]]
+        self, into: Classified, registrations: Sequence[tuple[Record, Registration]]
     ) -> None:
         for record, registration in registrations:
             register = partial(self._contexts.register, registration.batch_id, registration.user_id)
@@ -131,14 +132,14 @@ class Delivery:
                 self._metrics.count("registered", {outcome: 1})
 
     async def _resolve(
-        self, batch: Sorted, events: Sequence[Located], users: list[str | None]
+        self, batch: Classified, events: Sequence[Located], users: list[str | None]
     ) -> list[Located]:
         """Put those `users` of `events` in that were unknown, or park the events.
 
         Returns the events that there is no space to park for.
         """
         unknown = [position for position, user in enumerate(users) if not user]
-        waiting = [(events[position][1].batch_id or "", _raw(events[position][0])) for position in unknown]
+        waiting = [(events[position][1].batch_id or "", _stored(events[position][0])) for position in unknown]
         answers = await self._ask("resolve contexts", partial(self._contexts.resolve_or_park, waiting))
         stuck: list[Located] = []
         for position, (batch_id, _), answer in zip(unknown, waiting, answers, strict=True):
@@ -174,10 +175,10 @@ class Delivery:
     async def _append_verified(self, entries: Sequence[Entry]) -> int:
         return await self._log.append(entries, await self._trust())
 
-    async def _send(self, batch: Sorted) -> None:
-        if batch.letters:
-            send = partial(self._letters.send, batch.letters)
-            await self._kafka.persist("send dead letters", send, DeadLetterError)
+    async def _send(self, batch: Classified) -> None:
+        if batch.dead_letters:
+            send = partial(self._dead_letters.send, batch.dead_letters)
+            await self._kafka.retry("send dead letters", send, DeadLetterError)
             self._metrics.count("dead_lettered", batch.rejected)
 
     async def _unpark(self, parked: Sequence[Parked]) -> None:
@@ -188,7 +189,7 @@ class Delivery:
             await self._ask("unpark events", partial(self._contexts.unpark, batch_id, of_batch))
 
     async def _ask(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
-        return await self._redis.persist(operation, call, StoreError, self._verify)
+        return await self._redis.retry(operation, call, StoreError, self._verify)
 
     def _park_full(self, event: Event) -> Fault:
         limit = self._settings.context.max_parked_per_batch
@@ -198,7 +199,7 @@ class Delivery:
         )
 
     def _timeout(self, waiting: Parked) -> Fault:
-        events = self.sort([waiting.record]).events
+        events = self.classify([waiting.record]).events
         waited = self._settings.context.park_ttl_s
         message = f"nobody has registered batch {waiting.batch_id} for {waited} s"
         correlation_id = events[0][1].correlation_id if events else None
@@ -207,8 +208,9 @@ class Delivery:
         )
 
 
-def _raw(record: Record) -> Raw:
-    return Raw(record.topic, record.partition, record.offset, record.key, record.value, tuple(record.headers))
+def _stored(record: Record) -> StoredRecord:
+    headers = tuple(record.headers)
+    return StoredRecord(record.topic, record.partition, record.offset, record.key, record.value, headers)
 
 
 def _conflict(registration: Registration) -> Fault:

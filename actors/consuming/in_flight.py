@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from doorstep.actors.consuming.offsets import Offsets
-from doorstep.actors.consuming.recovery import Partition
+from doorstep.actors.records import Partition
 
 _LEAST = 8
 """Nothing is read where less than 1/8 is free."""
@@ -113,7 +113,7 @@ class InFlight:
         }
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
-        """Redis has the marks, Kafka has the commit."""
+        """Redis has the checkpoints, Kafka has the commit."""
         self._committed.update(offsets)
 
     @property

@@ -1,8 +1,8 @@
 """Where a partition is read from. Pure.
 
 Kafka's committed offset says what need not be read again as long as Redis keeps what was written to it. The
-mark beside the data says up to where Redis has it: marks are written before the commit of the same offsets,
-so a mark that is missing or behind the commit means that writes are lost.
+checkpoint beside the data says up to where Redis has it: checkpoints are written before the commit of the
+same offsets, so a checkpoint that is missing or behind the commit means that writes are lost.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-Partition = tuple[str, int]
-"""Topic and partition."""
+from doorstep.actors.records import Partition
 
 
 class Beginning(Enum):
@@ -29,7 +28,7 @@ class Known:
 
     committed: int | None
     """Kafka's offset of the group."""
-    mark: int | None
+    checkpoint: int | None
     """Redis' offset of the group."""
     context: bool
     """Whether its records tell whose batch it is."""
@@ -47,22 +46,22 @@ class Plan:
 def plan(assigned: Mapping[Partition, Known], start: Literal["earliest", "latest"]) -> Plan:
     """Where to start with each partition.
 
-    With `start` "latest", all partitions that there are when the group begins have a mark at their end; one
-    without any has come since, so it is read from its beginning too.
+    With `start` "latest", all partitions that there are when the group begins have a checkpoint at their end;
+    one without any has come since, so it is read from its beginning too.
     """
     starts = {partition: _start(known, start) for partition, known in assigned.items()}
     return Plan(starts, contexts_lost=any(map(_is_lost, assigned.values())))
 
 
 def _is_lost(known: Known) -> bool:
-    return known.committed is not None and known.mark is None
+    return known.committed is not None and known.checkpoint is None
 
 
 def _start(known: Known, start: Literal["earliest", "latest"]) -> int | Beginning:
     match known:
-        case Known(committed=int(committed), mark=int(mark)):
-            return min(committed, mark)
-        case Known(committed=None, mark=int(mark), context=False) if start == "latest":
-            return mark
-    # A mark without a commit may be of a topic that has been made anew since: only Kafka knows its offsets.
+        case Known(committed=int(committed), checkpoint=int(checkpoint)):
+            return min(committed, checkpoint)
+        case Known(committed=None, checkpoint=int(checkpoint), context=False) if start == "latest":
+            return checkpoint
+    # A checkpoint without a commit may be of a topic that has been recreated: only Kafka knows its offsets.
     return BEGINNING

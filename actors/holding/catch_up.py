@@ -64,7 +64,7 @@ class CatchUp:
 
     async def _read(self, batch: Sequence[tuple[Reader, Want]]) -> None:
         wants = [want for _, want in batch]
-        pages = await self._redis.persist("read logs", partial(self._log.read, wants), StoreError)
+        pages = await self._redis.retry("read logs", partial(self._log.read, wants), StoreError)
         for (reader, want), page in zip(batch, pages, strict=True):
             try:
                 reader.take(page)

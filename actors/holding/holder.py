@@ -292,7 +292,7 @@ class Holder:
 
     async def _behind(self, user_ids: Sequence[str]) -> list[tuple[Subscriber, Cursor | None, Cursor | None]]:
         """The live subscribers that stand elsewhere than at the head: with their cursor, and the head."""
-        heads = await self._redis.persist("compare heads", partial(self._log.heads, user_ids), StoreError)
+        heads = await self._redis.retry("compare heads", partial(self._log.heads, user_ids), StoreError)
         return [
             (subscriber, subscriber.inbox.cursor, head)
             for user_id, head in zip(user_ids, heads, strict=True)

@@ -82,7 +82,7 @@ class ConsumerMetrics:
         )
         self.restarts = Counter(
             "doorstep_consumer_restarts",
-            "Times it went back to its marks, because Redis had lost writes or the process was frozen.",
+            "Times it went back to its checkpoints, because Redis had lost writes or the process was frozen.",
             ["cause"],
             registry=self._registry,
         )

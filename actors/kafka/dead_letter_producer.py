@@ -1,4 +1,4 @@
-"""Dead letters: records that can't become a notification, kept whole in a topic of their own."""
+"""Dead dead_letters: records that can't become a notification, kept whole in a topic of their own."""
 
 import asyncio
 import hashlib
@@ -12,8 +12,8 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from doorstep.actors.consuming.decode import Record
 from doorstep.actors.kafka.options import producer_options
+from doorstep.actors.records import Record
 from doorstep.config.settings import KafkaSettings
 
 REASON, ERROR, SOURCE = "doorstep-reason", "doorstep-error", "doorstep-source"
@@ -25,7 +25,7 @@ logger = structlog.get_logger(__name__)
 
 
 class DeadLetterError(Exception):
-    """Kafka did not take a dead letter: the infrastructure's fault. Send the same letters again."""
+    """Kafka did not take a dead letter: the infrastructure's fault. Send the same dead_letters again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """One record of the dead-letter topic; the last three headers are ours."""
 
     key: bytes | None
@@ -50,7 +50,7 @@ class Letter:
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-def letter(record: Record, fault: Fault, now: float) -> Letter:
+def dead_letter(record: Record, fault: Fault, now: float) -> DeadLetter:
     """The dead letter of a record: its key, value and headers as they were, and three headers of ours.
 
     `doorstep-reason` is the reason, `doorstep-source` is `topic/partition/offset`, `doorstep-error` is a JSON
@@ -72,10 +72,10 @@ def letter(record: Record, fault: Fault, now: float) -> Letter:
         (ERROR, orjson.dumps(error, default=str)),
         (SOURCE, f"{record.topic}/{record.partition}/{record.offset}".encode()),
     )
-    return Letter(record.key, record.value or b"", theirs + ours)
+    return DeadLetter(record.key, record.value or b"", theirs + ours)
 
 
-def shrunk(whole: Letter) -> Iterator[Letter]:
+def shrunk(whole: DeadLetter) -> Iterator[DeadLetter]:
     """Ever smaller forms of a letter, for a broker that refuses its size: what is cut is told by its hash.
 
     First without the value, then without the key and the record's own headers too.
@@ -84,13 +84,13 @@ def shrunk(whole: Letter) -> Iterator[Letter]:
     yield replace(whole, value=orjson.dumps(cut))
     if whole.key is not None:
         cut |= {"key_size": len(whole.key), "key_sha256": hashlib.sha256(whole.key).hexdigest()}
-    yield Letter(None, orjson.dumps(cut), whole.headers[-len(_OURS) :])
+    yield DeadLetter(None, orjson.dumps(cut), whole.headers[-len(_OURS) :])
 
 
 class _Sending:
     """A letter that is not kept yet, in the largest form that was not refused."""
 
-    def __init__(self, whole: Letter) -> None:
+    def __init__(self, whole: DeadLetter) -> None:
         self.form = whole
         self._smaller = shrunk(whole)
 
@@ -102,7 +102,7 @@ class _Sending:
         self.form = smaller
 
 
-class DeadLetters:
+class DeadLetterProducer:
     """The producer to the dead-letter topic. Connects when the first letter is sent."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
@@ -111,18 +111,18 @@ class DeadLetters:
         self._producer: AIOKafkaProducer | None = None
         self._turn = asyncio.Lock()
 
-    async def send(self, letters: Sequence[Letter]) -> None:
+    async def send(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Returns when all in-sync replicas keep every letter: once, or more often after an error.
 
         Waits while no broker answers. Raises `DeadLetterError`: some may have been kept; send the same again.
         """
-        waiting = [_Sending(one) for one in letters]
+        waiting = [_Sending(one) for one in dead_letters]
         async with self._turn:
             while waiting:
                 waiting = await self._try(waiting)
 
     async def stop(self) -> None:
-        """End the connection; letters that are not acknowledged by then may or may not be kept."""
+        """End the connection; dead_letters that are not acknowledged by then may or may not be kept."""
         producer, self._producer = self._producer, None
         if producer is None:
             return
@@ -150,7 +150,7 @@ class DeadLetters:
             one.shrink()
         return [one for one, _ in failed]
 
-    async def _put(self, producer: AIOKafkaProducer, form: Letter) -> KafkaError | None:
+    async def _put(self, producer: AIOKafkaProducer, form: DeadLetter) -> KafkaError | None:
         """What went wrong, if anything did."""
         try:
             await producer.send_and_wait(

@@ -11,8 +11,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from doorstep.actors.consuming.decode import Record
-from doorstep.actors.consuming.recovery import Partition
+from doorstep.actors.records import Partition, Record
 from doorstep.config.settings import KafkaSettings
 
 _WAIT_S = 2.0
@@ -21,7 +20,7 @@ logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Salvaged:
+class FallbackRecord:
     """A record; without headers, where their names can't be read."""
 
     topic: str
@@ -32,7 +31,7 @@ class Salvaged:
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-def salvage(kafka: KafkaSettings, partition: Partition, offset: int, limit: int) -> Sequence[Record]:
+def read_fallback(kafka: KafkaSettings, partition: Partition, offset: int, limit: int) -> Sequence[Record]:
     """Up to `limit` records of a partition from `offset` on; none when no broker answers.
 
     Blocks for up to 2 seconds and longer: call it in a thread.
@@ -45,15 +44,15 @@ def salvage(kafka: KafkaSettings, partition: Partition, offset: int, limit: int)
     try:
         consumer.assign([TopicPartition(topic, number, offset)])
         messages = consumer.consume(limit, _WAIT_S)
-        return [_salvaged(message) for message in messages if message.error() is None]
+        return [_record(message) for message in messages if message.error() is None]
     except KafkaException:
         return []
     finally:
         consumer.close()
 
 
-def _salvaged(message: Message) -> Salvaged:
-    return Salvaged(
+def _record(message: Message) -> FallbackRecord:
+    return FallbackRecord(
         message.topic() or "",
         message.partition() or 0,
         message.offset() or 0,

@@ -15,12 +15,12 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError, KafkaError
 
-from doorstep.actors.consuming.decode import Record
-from doorstep.actors.consuming.recovery import Beginning, Partition
-from doorstep.actors.kafka.fallback_reader import salvage
+from doorstep.actors.consuming.recovery import Beginning
+from doorstep.actors.kafka.fallback_reader import read_fallback
 from doorstep.actors.kafka.fetch_sessions import FetchSessions
 from doorstep.actors.kafka.options import member_options, reader_options
 from doorstep.actors.kafka.pacing import FetchPace
+from doorstep.actors.records import Partition, Record
 from doorstep.config.settings import KafkaSettings
 
 _CALL_S = 5.0
@@ -63,7 +63,7 @@ class _Listener:
 ConsumerRebalanceListener.register(_Listener)
 
 
-class Member:
+class GroupConsumer:
     """One membership, from `start` to `stop`. Not to be used again after that."""
 
     def __init__(self, kafka: KafkaSettings, client_id: str) -> None:
@@ -167,7 +167,7 @@ class Member:
 
     async def _salvage(self, named: TopicPartition, room: int) -> Polled:
         position = await self._consumer.position(named)
-        records = await asyncio.to_thread(salvage, self._kafka, named, position, room)
+        records = await asyncio.to_thread(read_fallback, self._kafka, named, position, room)
         if not records:
             raise KafkaUnavailableError(f"poll: the records of {named} from {position} on can't be read")
         self.seek({named: records[-1].offset + 1})

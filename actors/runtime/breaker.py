@@ -75,7 +75,7 @@ class Breaker:
         if self._failures.pop(operation, None) and not self._failures:
             self._turn()
 
-    async def persist(
+    async def retry(
         self,
         operation: str,
         attempt: Callable[[], Awaitable[T]],

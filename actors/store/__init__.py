@@ -1,1 +1,1 @@
-"""Everything that is kept in Redis: the users' logs and feeds, contexts with parked events, offset marks."""
+"""What is kept in Redis: the users' logs and feeds, contexts with parked events, offset checkpoints."""

@@ -1,9 +1,9 @@
 -- Appends notifications to users' logs and publishes what was new: dedupe, number, digest, XADD, PUBLISH.
 --
--- KEYS  the consumer group's marks; for each user, in the order of the message: log, head, ids
+-- KEYS  the consumer group's checkpoints; for each user, in the order of the message: log, head, ids
 -- ARGV  the message (below); the payloads of all entries, in its order
 -- The message is a flat msgpack array, which costs less than as many arguments:
---       the witness: a field of the marks and the least it must be, or an empty text and 0;
+--       the canary: a field of the checkpoints and the least it must be, or an empty text and 0;
 --       max_count, ttl (ms), head ttl (ms), dedupe window, publishing command, number of slots;
 --       each slot: channel, number of users;
 --       each user: id, number of entries, their dedupe keys
@@ -49,7 +49,7 @@ local publish, slots = message[7], message[8]
 
 -- Whoever appends to a Redis that has lost what went before would put later events first.
 if message[1] ~= '' and (tonumber(try('HGET', KEYS[1], message[1])) or -1) < message[2] then
-  return redis.error_reply('DSLOST the witness of ' .. KEYS[1] .. ' is gone')
+  return redis.error_reply('DSLOST the canary of ' .. KEYS[1] .. ' is gone')
 end
 
 local trim_every = floor(window / 64) + 1

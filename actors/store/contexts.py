@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import msgpack
 
+from doorstep.actors.records import StoredRecord
 from doorstep.actors.store.parking import NO_LIMIT, ParkingIndex, Spot
 from doorstep.actors.store.redis.calls import Call, Connection, Script, command
 from doorstep.actors.store.redis.link import Argument
@@ -38,27 +39,11 @@ class Parking(Enum):
     """Not kept: too many events wait in all. Pause the event partitions, offer it again later."""
 
 
-class Raw(NamedTuple):
-    """A Kafka record as it came, so that it can be decoded again, or dead-lettered."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
-
-    @property
-    def source(self) -> str:
-        """`topic/partition/offset`."""
-        return f"{self.topic}/{self.partition}/{self.offset}"
-
-
 class Parked(NamedTuple):
     """A parked event; `record.source` is its name for `unpark`."""
 
     batch_id: str
-    record: Raw
+    record: StoredRecord
 
 
 class Contexts:
@@ -88,13 +73,13 @@ class Contexts:
         replies = await self._connection.run([command("MGET", _user_key(batch)) for batch in batches])
         return {batch: user.decode() for batch, (user,) in zip(batches, replies, strict=True) if user}
 
-    async def resolve_or_park(self, waiting: Sequence[tuple[str, Raw]]) -> Sequence[str | Parking]:
+    async def resolve_or_park(self, waiting: Sequence[tuple[str, StoredRecord]]) -> Sequence[str | Parking]:
         """For each (batch, record), in order: the user to append it to now, or what its parking came to.
 
         A user is returned only when no event of the batch is parked. A record that is parked already stays
         where it is. The events of one batch must be offered in their order, by one call at a time.
         """
-        batches: dict[str, list[Raw]] = {}
+        batches: dict[str, list[StoredRecord]] = {}
         for batch, record in waiting:
             batches.setdefault(batch, []).append(record)
         users = await self._resolve(batches.keys())
@@ -149,7 +134,7 @@ class Contexts:
         replies = await self._connection.run([self._park_call(batch, ()) for batch in names])
         return {name: said.decode() for name, said in zip(names, replies, strict=True) if type(said) is bytes}
 
-    async def _park(self, batches: Mapping[str, Sequence[Raw]]) -> Mapping[Spot, str | Parking]:
+    async def _park(self, batches: Mapping[str, Sequence[StoredRecord]]) -> Mapping[Spot, str | Parking]:
         """Enter the index first; then park, or find the user known by now; then leave what is not parked."""
         fates: dict[Spot, str | Parking] = {
             (batch, record.source): Parking.FULL for batch, records in batches.items() for record in records
@@ -195,7 +180,7 @@ class Contexts:
             for record in records
         ]
 
-    def _park_call(self, batch: str, records: Sequence[Raw]) -> Call:
+    def _park_call(self, batch: str, records: Sequence[StoredRecord]) -> Call:
         arguments: list[Argument] = [self._context.max_parked_per_batch]
         for record in records:
             arguments += (record.source, _pack(record))
@@ -216,11 +201,13 @@ def _fates(reply: bytes | Sequence[int], count: int) -> Sequence[str | Parking]:
     return [Parking.PARKED if is_in else Parking.BATCH_FULL for is_in in reply]
 
 
-def _pack(record: Raw) -> bytes:
+def _pack(record: StoredRecord) -> bytes:
     packed: bytes = msgpack.packb((*record[:5], list(record.headers)))
     return packed
 
 
-def _unpack(packed: bytes) -> Raw:
+def _unpack(packed: bytes) -> StoredRecord:
     topic, partition, offset, key, value, headers = msgpack.unpackb(packed)
-    return Raw(topic, partition, offset, key, value, tuple((name, content) for name, content in headers))
+    return StoredRecord(
+        topic, partition, offset, key, value, tuple((name, content) for name, content in headers)
+    )

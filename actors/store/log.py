@@ -10,7 +10,8 @@ from typing import NamedTuple
 import msgpack
 
 from doorstep.actors.placement.slots import SLOTS, slot_of
-from doorstep.actors.store.checkpoints import Witness, mark_field, marks_key
+from doorstep.actors.records import name_of
+from doorstep.actors.store.checkpoints import Canary, checkpoints_key
 from doorstep.actors.store.redis.calls import Call, Connection, Script, command
 from doorstep.actors.store.redis.link import Argument, Reply
 from doorstep.config.settings import HistorySettings
@@ -104,19 +105,19 @@ class Log:
         self.repairs = 0
         """Users whose keys did not agree with each other and were put right by an append."""
 
-    async def append(self, entries: Sequence[Entry], witness: Witness | None = None) -> int:
+    async def append(self, entries: Sequence[Entry], canary: Canary | None = None) -> int:
         """Append entries and say how many were new; the others are repeats.
 
         Each slot's entries are appended and published in one script, all slots' go out in one write. The
         entries of one user keep their order. The caller sees to it that no other append of the same slots
         is in flight.
         Raises `StoreUnavailable`: any part may have been carried out; repeat the same call. Raises
-        `StoreLost` where the `witness` is not as it says: nothing was carried out there.
+        `StoreLost` where the `canary` is not as it says: nothing was carried out there.
         """
         new = 0
         while entries:
             wave, entries = _first_wave(entries)
-            for new_of_call, repairs in await self._connection.run([*self._append_calls(wave, witness)]):
+            for new_of_call, repairs in await self._connection.run([*self._append_calls(wave, canary)]):
                 new += new_of_call
                 self.repairs += repairs
         return new
@@ -135,7 +136,7 @@ class Log:
         replies = await self._connection.run([command("HMGET", key, "s", "d") for key in keys])
         return [Cursor(int(seq), digest.decode()) if seq and digest else None for seq, digest in replies]
 
-    def _append_calls(self, entries: Sequence[Entry], witness: Witness | None) -> Iterator[Call]:
+    def _append_calls(self, entries: Sequence[Entry], canary: Canary | None) -> Iterator[Call]:
         """One slot a call where slots may be on different servers, else several."""
         enough = 1 if self._connection.sharded else _CALL_ENTRIES
         group: dict[int, _ByUser] = {}
@@ -144,15 +145,15 @@ class Log:
             group[slot] = users
             size += sum(map(len, users))
             if size >= enough:
-                yield self._append_call(group, witness)
+                yield self._append_call(group, canary)
                 group, size = {}, 0
         if group:
-            yield self._append_call(group, witness)
+            yield self._append_call(group, canary)
 
-    def _append_call(self, group: Mapping[int, _ByUser], witness: Witness | None) -> Call:
+    def _append_call(self, group: Mapping[int, _ByUser], canary: Canary | None) -> Call:
         tag = next(iter(group)) if self._connection.sharded else 0
-        keys = [marks_key(tag, witness.group if witness else "")]
-        seen = (mark_field(witness.partition), witness.mark) if witness else ("", 0)
+        keys = [checkpoints_key(tag, canary.group if canary else "")]
+        seen = (name_of(canary.partition), canary.checkpoint) if canary else ("", 0)
         message: list[Argument] = [*seen, *self._limits, len(group)]
         payloads: list[bytes] = []
         for slot, users in group.items():

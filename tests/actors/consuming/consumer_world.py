@@ -155,7 +155,7 @@ class World:
         await self.until(enough, f"{count} notifications in the log of {user}", within_s)
         return await self.log(user)
 
-    async def letters(self, count: int) -> list[DeadLetter]:
+    async def dead_letters(self, count: int) -> list[DeadLetter]:
         """The dead letters, once there are at least `count`."""
         return await asyncio.to_thread(read_dead_letters, self.kafka.bootstrap, self.dead, count)
 

@@ -1,6 +1,6 @@
 """Records are sorted by what is to be done with them, each kind in its order."""
 
-from doorstep.actors.consuming.classify import sort
+from doorstep.actors.consuming.classify import classify
 from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
 from tests.support.records import SLOT_TOPIC, Consumed, batch_registered, consumed, slot_assigned
@@ -17,17 +17,17 @@ def test_every_kind_in_its_order() -> None:
         Consumed("no.such.topic", b"key", b"{}", 0, 4),
         consumed(slot_assigned("batch", "essay-2"), offset=5),
     ]
-    found = sort(records, _ROUTES, 1 << 20, now=0.0)
+    found = classify(records, _ROUTES, 1 << 20, now=0.0)
     assert [record.offset for record, _ in found.events] == [1, 5]
     assert [registration.user_id for _, registration in found.registrations] == ["user"]
-    assert [dict(letter.headers)["doorstep-reason"] for letter in found.letters] == [b"invalid_json"]
+    assert [dict(letter.headers)["doorstep-reason"] for letter in found.dead_letters] == [b"invalid_json"]
     assert found.rejected == {"invalid_json": 1}
     assert found.skipped == {"tombstone": 1, "unrouted": 1}
 
 
 def test_pieces_come_to_the_same() -> None:
     records = [consumed(slot_assigned("batch", f"essay-{number}"), offset=number) for number in range(5)]
-    whole = sort(records, _ROUTES, 1 << 20, now=0.0)
-    pieces = sort(records[:2], _ROUTES, 1 << 20, now=0.0)
-    assert sort(records[2:], _ROUTES, 1 << 20, now=0.0, into=pieces) is pieces
+    whole = classify(records, _ROUTES, 1 << 20, now=0.0)
+    pieces = classify(records[:2], _ROUTES, 1 << 20, now=0.0)
+    assert classify(records[2:], _ROUTES, 1 << 20, now=0.0, into=pieces) is pieces
     assert pieces == whole

@@ -43,7 +43,7 @@ async def test_a_context_that_contradicts_is_a_dead_letter(world: World) -> None
             [world.registration(batch, first), contradiction, world.slot(batch, "essay-1")]
         )
         assert essays(await world.logged(first, 1)) == ["essay-1"]
-        (letter,) = await world.letters(1)
+        (letter,) = await world.dead_letters(1)
     assert letter.reason == "context_conflict"
     assert letter.value == contradiction.value
     assert letter.error["operation"] == "register_context"
@@ -56,12 +56,12 @@ async def test_a_context_that_never_comes_makes_dead_letters(world: World) -> No
     wires = [world.slot(batch, f"essay-{number}") for number in range(3)]
     async with world.consumer(context={"park_ttl_s": 1, "sweep_interval_s": 0.2}):
         world.publisher.send_all(wires)
-        letters = await world.letters(3)
-    assert {letter.reason for letter in letters} == {"context_timeout"}
-    assert sorted((letter.key, letter.value) for letter in letters) == sorted(
+        dead_letters = await world.dead_letters(3)
+    assert {letter.reason for letter in dead_letters} == {"context_timeout"}
+    assert sorted((letter.key, letter.value) for letter in dead_letters) == sorted(
         (wire.key, wire.value) for wire in wires
     )
-    assert letters[0].error["correlation_id"] is not None
+    assert dead_letters[0].error["correlation_id"] is not None
     connection = connect(world.settings().redis)
     assert await Contexts(connection, world.settings().context).total() == 0
     await connection.close()
@@ -73,11 +73,11 @@ async def test_one_batch_may_not_fill_the_parking_space(world: World) -> None:
         world.publisher.send_all(
             world.slot(batch, f"essay-{number}")._replace(key=b"one key") for number in range(8)
         )
-        letters = await world.letters(3)
+        dead_letters = await world.dead_letters(3)
         world.publisher.send_all([world.registration(batch, user)])
         assert essays(await world.logged(user, 5)) == [f"essay-{number}" for number in range(5)]
         assert await world.counted(consumer, "dead_lettered", "park_full") == 3
-    assert [letter.reason for letter in letters] == ["park_full"] * 3
+    assert [letter.reason for letter in dead_letters] == ["park_full"] * 3
 
 
 async def test_a_full_parking_space_holds_events_back_and_no_contexts(world: World) -> None:

@@ -45,14 +45,14 @@ async def test_poison_never_stops_a_partition(world: World) -> None:
         world.produce(world.notifications, None, b"tombstone", partition=0)
         notifications = await world.logged(user, len(poison))
         assert [each["event"] for each in notifications] == [f"note-{n}" for n in range(len(poison))]
-        letters = await world.letters(len(poison))
+        dead_letters = await world.dead_letters(len(poison))
 
         async def skipped() -> bool:
             return await world.counted(consumer, "skipped", "tombstone") == 1
 
         await world.until(skipped, "the tombstone is counted")
-    assert [letter.value for letter in letters] == list(poison.values())
-    reasons = {letter.reason for letter in letters}
+    assert [letter.value for letter in dead_letters] == list(poison.values())
+    reasons = {letter.reason for letter in dead_letters}
     assert reasons == {"invalid_json", "invalid_contract", "unknown_event", "oversized"}
 
 
@@ -61,7 +61,7 @@ async def test_a_dead_letter_says_everything(world: World) -> None:
     headers = [("traceparent", b"00-ab"), ("doorstep-reason", b"of an earlier time"), ("empty", None)]
     async with world.consumer():
         world.produce(world.notifications, value, b"the key", partition=2, headers=headers)
-        (letter,) = await world.letters(1)
+        (letter,) = await world.dead_letters(1)
     assert letter.key == b"the key"
     assert letter.value == value
     assert letter.headers["traceparent"] == b"00-ab"
@@ -88,13 +88,13 @@ async def test_a_letter_too_large_for_the_broker_is_kept_without_its_value(world
         world.publisher.send(world.notification(user), partition=1)
         world.publisher.flush()
         await world.logged(user, 1)
-        letters = await world.letters(3)
-    (large,) = [letter for letter in letters if letter.key == b"key"]
+        dead_letters = await world.dead_letters(3)
+    (large,) = [letter for letter in dead_letters if letter.key == b"key"]
     assert large.value is not None
     assert json.loads(large.value) == {"size": 2_000_000, "sha256": hashlib.sha256(value).hexdigest()}
     assert large.headers["theirs"] == b"kept"
     assert large.source == f"{world.notifications}/1/1"
-    assert {letter.source for letter in letters} == {
+    assert {letter.source for letter in dead_letters} == {
         f"{world.notifications}/1/{offset}" for offset in range(3)
     }
 
@@ -107,7 +107,7 @@ async def test_a_letter_with_too_large_a_key_is_kept_by_its_hashes(world: World)
         world.publisher.send(world.notification(user), partition=1)
         world.publisher.flush()
         await world.logged(user, 1)
-        (letter,) = await world.letters(1)
+        (letter,) = await world.dead_letters(1)
     assert letter.key is None
     assert letter.value is not None
     assert json.loads(letter.value)["key_sha256"] == hashlib.sha256(key).hexdigest()

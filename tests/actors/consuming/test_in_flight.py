@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doorstep.actors.consuming.in_flight import NO_ROOM, InFlight, Room, Ticket
-from doorstep.actors.consuming.recovery import Partition
+from doorstep.actors.records import Partition
 
 A, B, CONTEXTS = ("a", 0), ("b", 1), ("contexts", 0)
 

@@ -16,13 +16,13 @@ E, L = "earliest", "latest"
         (Known(None, None, False), E, BEGINNING, False),
         (Known(None, None, True), E, BEGINNING, False),
         (Known(None, None, True), L, BEGINNING, False),
-        # "latest": what there was has a mark at its end, what came since is read whole
+        # "latest": what there was has a checkpoint at its end, what came since is read whole
         (Known(None, 40, False), L, 40, False),
         (Known(None, None, False), L, BEGINNING, False),
         # commits are gone, or the topic was made anew: Kafka knows
         (Known(None, 40, False), E, BEGINNING, False),
         (Known(None, 40, True), L, BEGINNING, False),
-        # the usual: marks are written before commits
+        # the usual: checkpoints are written before commits
         (Known(40, 40, False), E, 40, False),
         (Known(40, 45, False), E, 40, False),
         (Known(40, 45, True), L, 40, False),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from doorstep.actors.kafka.dead_letter_producer import Fault, letter, shrunk
+from doorstep.actors.kafka.dead_letter_producer import Fault, dead_letter, shrunk
 from tests.support.records import Consumed
 
 _FAULT = Fault("invalid_json", "decode", "the value isn't JSON", "corr-1", {"place": 17})
@@ -11,7 +11,7 @@ _RECORD = Consumed("topic", b"key", b"value", 3, 42, (("theirs", b"1"), ("doorst
 
 
 def test_it_holds_the_record_and_the_reason() -> None:
-    written = letter(_RECORD, _FAULT, now=1_795_000_000.5)
+    written = dead_letter(_RECORD, _FAULT, now=1_795_000_000.5)
     assert (written.key, written.value) == (b"key", b"value")
     names = [name for name, _ in written.headers]
     assert names == ["theirs", "doorstep-reason", "doorstep-error", "doorstep-source"]
@@ -30,7 +30,7 @@ def test_it_holds_the_record_and_the_reason() -> None:
 
 
 def test_its_smaller_forms_tell_what_was_cut() -> None:
-    first, second = shrunk(letter(_RECORD, _FAULT, now=0))
+    first, second = shrunk(dead_letter(_RECORD, _FAULT, now=0))
     sha256 = hashlib.sha256(b"value").hexdigest()
     assert first.key == b"key"
     assert json.loads(first.value) == {"size": 5, "sha256": sha256}
@@ -42,6 +42,6 @@ def test_its_smaller_forms_tell_what_was_cut() -> None:
 
 def test_the_smallest_form_is_small_whatever_the_record_is() -> None:
     huge = Consumed("t" * 249, b"k" * 10**6, b"v" * 10**7, 0, 0, (("h" * 10**5, b"x" * 10**6),))
-    *_, smallest = shrunk(letter(huge, _FAULT, now=0))
+    *_, smallest = shrunk(dead_letter(huge, _FAULT, now=0))
     size = len(smallest.value) + sum(len(name) + len(value or b"") for name, value in smallest.headers)
     assert size < 2000

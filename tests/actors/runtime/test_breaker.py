@@ -69,7 +69,7 @@ async def test_persist_tries_the_same_until_it_works() -> None:
         assert breaker.is_open
         seen.append("retry")
 
-    assert await breaker.persist("append", attempt, RefusalError, before_retry) == "done"
+    assert await breaker.retry("append", attempt, RefusalError, before_retry) == "done"
     assert seen == ["attempt", "retry", "attempt", "retry", "attempt"]
     assert not breaker.is_open
 
@@ -87,7 +87,7 @@ async def test_persist_counts_what_comes_before_a_retry_as_a_try() -> None:
             raise RefusalError
         return 7
 
-    assert await breaker.persist("append", attempt, RefusalError, fail_twice) == 7
+    assert await breaker.retry("append", attempt, RefusalError, fail_twice) == 7
 
 
 async def test_persist_lets_other_errors_through_and_leaves_nothing_open() -> None:
@@ -98,5 +98,5 @@ async def test_persist_lets_other_errors_through_and_leaves_nothing_open() -> No
         raise next(outcomes)
 
     with pytest.raises(ValueError, match="a fault of ours"):
-        await breaker.persist("append", attempt, RefusalError)
+        await breaker.retry("append", attempt, RefusalError)
     assert not breaker.is_open

@@ -1,10 +1,10 @@
-"""Offset marks on a real server."""
+"""Offset checkpoints on a real server."""
 
 import asyncio
 
 import pytest
 
-from doorstep.actors.store.checkpoints import Marks, Witness
+from doorstep.actors.store.checkpoints import Canary, Checkpoints
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.errors import StoreLost
@@ -14,79 +14,79 @@ from tests.conftest import ValkeyFactory
 
 
 async def test_marks_are_kept_by_group_and_partition(connection: Connection) -> None:
-    marks = Marks(connection)
-    await marks.write("g", {("a/b", 0): 5, ("a/b", 1): 0})
-    await marks.write("g", {("a/b", 1): 7, ("c", 1): 2**40})
-    await marks.write("h", {("a/b", 0): 9})
-    assert await marks.read("g") == {("a/b", 0): 5, ("a/b", 1): 7, ("c", 1): 2**40}
-    assert await marks.read("h") == {("a/b", 0): 9}
-    assert await marks.read("unheard") == {}
+    checkpoints = Checkpoints(connection)
+    await checkpoints.write("g", {("a/b", 0): 5, ("a/b", 1): 0})
+    await checkpoints.write("g", {("a/b", 1): 7, ("c", 1): 2**40})
+    await checkpoints.write("h", {("a/b", 0): 9})
+    assert await checkpoints.read("g") == {("a/b", 0): 5, ("a/b", 1): 7, ("c", 1): 2**40}
+    assert await checkpoints.read("h") == {("a/b", 0): 9}
+    assert await checkpoints.read("unheard") == {}
 
 
 async def test_nothing_to_write(connection: Connection, eyes: Eyes) -> None:
-    await Marks(connection).write("g", {})
+    await Checkpoints(connection).write("g", {})
     assert eyes("DBSIZE") == 0
 
 
 async def test_a_seek_back_lowers_a_mark(connection: Connection) -> None:
-    marks = Marks(connection)
-    await marks.write("g", {("t", 0): 5})
-    await marks.write("g", {("t", 0): 3})
-    assert await marks.read("g") == {("t", 0): 3}
+    checkpoints = Checkpoints(connection)
+    await checkpoints.write("g", {("t", 0): 5})
+    await checkpoints.write("g", {("t", 0): 3})
+    assert await checkpoints.read("g") == {("t", 0): 3}
 
 
-WITNESS = Witness("g", ("!me", 0), 10)
+WITNESS = Canary("g", ("!me", 0), 10)
 
 
 async def test_marks_advance_while_nothing_is_lost(connection: Connection) -> None:
-    marks = Marks(connection)
-    await marks.write("g", {WITNESS.partition: 10, ("t", 0): 5})
-    identity = await marks.server_identity()
+    checkpoints = Checkpoints(connection)
+    await checkpoints.write("g", {WITNESS.partition: 10, ("t", 0): 5})
+    identity = await checkpoints.server_identity()
     many = {("t", number): 7 for number in range(5000)}
-    following = await marks.advance(many, identity, WITNESS)
-    assert following == WITNESS._replace(mark=11)
-    assert await marks.read("g") == many | {WITNESS.partition: 11}
+    following = await checkpoints.advance(many, identity, WITNESS)
+    assert following == WITNESS._replace(checkpoint=11)
+    assert await checkpoints.read("g") == many | {WITNESS.partition: 11}
     # an answer that got lost: the same again
-    assert await marks.advance({("t", 0): 8}, identity, WITNESS) == following
-    assert (await marks.read("g"))["t", 0] == 8
+    assert await checkpoints.advance({("t", 0): 8}, identity, WITNESS) == following
+    assert (await checkpoints.read("g"))["t", 0] == 8
 
 
 @pytest.mark.parametrize("found", [9, 12, None])
 async def test_no_mark_advances_where_the_witness_is_gone(connection: Connection, found: int | None) -> None:
-    marks = Marks(connection)
+    checkpoints = Checkpoints(connection)
     kept = {("t", 0): 5} | ({} if found is None else {WITNESS.partition: found})
-    await marks.write("g", kept)
-    with pytest.raises(StoreLost, match="witness"):
-        await marks.advance({("t", 0): 7}, await marks.server_identity(), WITNESS)
-    assert await marks.read("g") == kept
+    await checkpoints.write("g", kept)
+    with pytest.raises(StoreLost, match="canary"):
+        await checkpoints.advance({("t", 0): 7}, await checkpoints.server_identity(), WITNESS)
+    assert await checkpoints.read("g") == kept
 
 
 async def test_no_mark_advances_on_a_restarted_server(valkey_factory: ValkeyFactory) -> None:
     server = valkey_factory()
     connection = connect(redis_settings(server.url))
-    marks = Marks(connection)
-    await marks.write("g", {WITNESS.partition: 10, ("t", 0): 5})
-    before = await marks.server_identity()
+    checkpoints = Checkpoints(connection)
+    await checkpoints.write("g", {WITNESS.partition: 10, ("t", 0): 5})
+    before = await checkpoints.server_identity()
     server.stop()
     server.start()
     await asyncio.sleep(0.05)  # the loop was blocked; it has to see the end of the old link first
     with pytest.raises(StoreLost, match="restarted"):
-        await marks.advance({("t", 0): 7}, before, WITNESS)
-    assert await marks.read("g") == {WITNESS.partition: 10, ("t", 0): 5}
-    assert await marks.advance({("t", 0): 7}, await marks.server_identity(), WITNESS)
+        await checkpoints.advance({("t", 0): 7}, before, WITNESS)
+    assert await checkpoints.read("g") == {WITNESS.partition: 10, ("t", 0): 5}
+    assert await checkpoints.advance({("t", 0): 7}, await checkpoints.server_identity(), WITNESS)
     await connection.close()
 
 
 async def test_a_restarted_server_is_another_one(valkey_factory: ValkeyFactory) -> None:
     server = valkey_factory()
     connection = connect(redis_settings(server.url))
-    marks = Marks(connection)
-    await marks.write("g", {("t", 0): 5})
-    before = await marks.server_identity()
-    assert before == await marks.server_identity() != ""
+    checkpoints = Checkpoints(connection)
+    await checkpoints.write("g", {("t", 0): 5})
+    before = await checkpoints.server_identity()
+    assert before == await checkpoints.server_identity() != ""
     server.stop()
     server.start()
     await asyncio.sleep(0.05)  # the loop was blocked; it has to see the end of the old link first
-    assert await marks.server_identity() != before
-    assert await marks.read("g") == {("t", 0): 5}
+    assert await checkpoints.server_identity() != before
+    assert await checkpoints.read("g") == {("t", 0): 5}
     await connection.close()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from doorstep.actors.store.contexts import Contexts, Parked, Parking, Raw
+from doorstep.actors.records import StoredRecord
+from doorstep.actors.store.contexts import Contexts, Parked, Parking
 from doorstep.actors.store.redis.calls import Call, Connection
 from doorstep.actors.store.redis.link import Reply
 from doorstep.actors.store.redis.single import SingleConnection
@@ -28,12 +29,13 @@ def _contexts(connection: Connection, *, park_ttl_s: int = 900) -> Contexts:
     return Contexts(connection, settings)
 
 
-def record(offset: int, topic: str = "events") -> Raw:
+def record(offset: int, topic: str = "events") -> StoredRecord:
     """A record with something in every field."""
-    return Raw(topic, 3, offset, b"key", b"value %d" % offset, (("trace", b"\xff\x00"), ("none", None)))
+    headers = (("trace", b"\xff\x00"), ("none", None))
+    return StoredRecord(topic, 3, offset, b"key", b"value %d" % offset, headers)
 
 
-def records(*offsets: int) -> list[Raw]:
+def records(*offsets: int) -> list[StoredRecord]:
     return [record(offset) for offset in offsets]
 
 
@@ -82,8 +84,8 @@ async def test_unknown_batches_are_parked_as_they_came(contexts: Contexts) -> No
 
 
 async def test_records_of_any_content_survive(contexts: Contexts) -> None:
-    odd = Raw("t.1-a_b", 0, 2**40, None, None, ())
-    large = Raw("t", 1, 0, b"", bytes(range(256)) * 4096, (("", b""), ("ü", b"\xff")))
+    odd = StoredRecord("t.1-a_b", 0, 2**40, None, None, ())
+    large = StoredRecord("t", 1, 0, b"", bytes(range(256)) * 4096, (("", b""), ("ü", b"\xff")))
     await contexts.resolve_or_park([("a} {b:\n", odd), ("a} {b:\n", large)])
     assert [each.record for each in await contexts.parked("a} {b:\n", 10)] == [odd, large]
     assert await contexts.unpark("a} {b:\n", [odd.source, large.source]) == 0

