@@ -18,21 +18,11 @@ MAY_IMPORT = {
 """The direction: config <- gateway <- actors <- demo, benchmarks."""
 
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
-    "ray": (
-        "actors/control/cluster.py",
-        "actors/control/supervisor.py",
-        "actors/control/actor_calls.py",
-        "actors/commands/app.py",
-    ),
-    "aiokafka": (
-        "actors/kafka/options.py",
-        "actors/kafka/group_consumer.py",
-        "actors/kafka/fetch_sessions.py",
-        "actors/kafka/pacing.py",
-        "actors/kafka/dead_letter_producer.py",
-    ),
-    "redis": ("actors/store/",),
-    "hiredis": ("actors/store/",),
+    "ray": ("actors/control/",),
+    "aiokafka": ("actors/kafka/",),
+    "confluent_kafka": ("actors/kafka/",),
+    "redis": ("actors/store/redis/",),
+    "hiredis": ("actors/store/redis/",),
     "aiohttp": ("gateway/",),
     "websockets": ("gateway/",),
 }

@@ -22,8 +22,9 @@ from doorstep.actors.consuming.recovery import Known, plan
 from doorstep.actors.kafka.group_consumer import GroupConsumer, KafkaUnavailableError, read_whole
 from doorstep.actors.records import Partition, Record
 from doorstep.actors.runtime.breaker import Breaker
-from doorstep.actors.store.checkpoints import Canary, Checkpoints
+from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.redis.errors import StoreError, StoreLost, StoreUnavailable
+from doorstep.actors.store.values import Canary
 from doorstep.config.settings import Settings
 
 _BATCHES_AHEAD = 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from doorstep.actors.consuming.decode import Event, Registration, Skip, decode
 from doorstep.actors.consuming.rejects import Reject
-from doorstep.actors.kafka.dead_letter_producer import DeadLetter, Fault, dead_letter
+from doorstep.actors.kafka.dead_letters import DeadLetter, Fault, dead_letter
 from doorstep.actors.records import Record
 from doorstep.config.routes import RouteTable
 

@@ -14,18 +14,19 @@ from prometheus_client import Metric
 from doorstep.actors.consuming.assignment import Tools
 from doorstep.actors.consuming.delivery import Delivery
 from doorstep.actors.consuming.membership import Membership
+from doorstep.actors.consuming.metrics import ConsumerMetrics
 from doorstep.actors.consuming.sweeper import Sweeper
-from doorstep.actors.holding.metrics import ConsumerMetrics
 from doorstep.actors.kafka.dead_letter_producer import DeadLetterProducer
 from doorstep.actors.kafka.group_consumer import GroupConsumer, KafkaUnavailableError
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.logging import configure_logs
-from doorstep.actors.store.checkpoints import Canary, Checkpoints
+from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import check_server, connect
 from doorstep.actors.store.redis.errors import StoreError
+from doorstep.actors.store.values import Canary
 from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
 

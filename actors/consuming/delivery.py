@@ -13,14 +13,15 @@ from typing import TypeVar
 from doorstep.actors.consuming.classify import Classified, classify
 from doorstep.actors.consuming.context_cache import ContextCache
 from doorstep.actors.consuming.decode import Event, Registration
-from doorstep.actors.holding.metrics import ConsumerMetrics
-from doorstep.actors.kafka.dead_letter_producer import DeadLetterError, DeadLetterProducer, Fault
+from doorstep.actors.consuming.metrics import ConsumerMetrics
+from doorstep.actors.kafka.dead_letter_producer import DeadLetterError, DeadLetterProducer
+from doorstep.actors.kafka.dead_letters import Fault
 from doorstep.actors.records import Record, StoredRecord
 from doorstep.actors.runtime.breaker import Breaker
-from doorstep.actors.store.checkpoints import Canary
-from doorstep.actors.store.contexts import Contexts, Parked, Parking
-from doorstep.actors.store.log import Entry, Log
+from doorstep.actors.store.contexts import Contexts
+from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.errors import StoreError
+from doorstep.actors.store.values import Canary, Entry, Parked, Parking
 from doorstep.config.routes import RouteTable
 from doorstep.config.settings import Settings
 

@@ -6,11 +6,11 @@ import structlog
 
 from doorstep.actors.consuming.assignment import Assignment, Tools
 from doorstep.actors.consuming.in_flight import NO_ROOM
-from doorstep.actors.holding.metrics import ConsumerMetrics
+from doorstep.actors.consuming.metrics import ConsumerMetrics
 from doorstep.actors.kafka.group_consumer import KafkaUnavailableError, UnreadableError
 from doorstep.actors.records import Partition
-from doorstep.actors.store.checkpoints import Canary
 from doorstep.actors.store.redis.errors import StoreError, StoreUnavailable
+from doorstep.actors.store.values import Canary
 
 _POLL_S = 0.5
 _SOON_S = 0.002

@@ -6,13 +6,14 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from pathlib import Path
 
 import ray
 
 from doorstep.actors.control.actor_calls import ask
 from doorstep.actors.control.gateway_actor import GatewayStatus
+from doorstep.actors.control.quiet_ray import QUIET_ENVIRONMENT, quiet_config
 from doorstep.actors.control.supervisor import create
 from doorstep.actors.placement.topology import GATEWAY, SUPERVISOR, Topology
 from doorstep.actors.runtime.signals import take_signals_back
@@ -22,36 +23,6 @@ _START_S = 120.0
 _STOP_S = 4.0
 _LOOK_S = 0.05
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024
-
-# A Ray of our own has one node and a handful of actors, and moves no objects; by default it looks ten times a
-# second after what it does not have (docs/decisions/0007). None of this is how it learns of an actor's death.
-_QUIET_CONFIG: Mapping[str, bool | int] = {
-    # For Ray's dashboard, its Prometheus port and `ray list tasks`; Doorstep has metrics of its own.
-    "enable_metrics_collection": False,
-    "event_stats": False,
-    "task_events_report_interval_ms": 0,
-    "debug_dump_period_milliseconds": 0,
-    # The raylet: once a second is often enough for its resources, disk, memory and objects.
-    "raylet_report_resources_period_milliseconds": 1000,
-    "raylet_check_gc_period_milliseconds": 1000,
-    "object_manager_timer_freq_ms": 1000,
-    "local_fs_monitor_interval_ms": 1000,
-    "memory_monitor_refresh_ms": 1000,
-    "kill_idle_workers_interval_ms": 1000,
-    # Three threads, not six to 24, wait for objects of other nodes; and no autoscaler wants to know the load.
-    "object_manager_rpc_threads_num": 1,
-    "gcs_pull_resource_loads_period_milliseconds": 60_000,
-}
-QUIET_ENVIRONMENT: Mapping[str, str] = {
-    # Lines of a log are passed on ten times a second as ever, but new files are looked for once a second.
-    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
-    "LOG_NAME_UPDATE_INTERVAL_S": "1",
-    # Once a minute: what Ray's agent, dashboard and autoscaler gather for nobody.
-    "REPORTER_UPDATE_INTERVAL_MS": "60000",
-    "SCAN_EVENT_DIR_INTERVAL_SECONDS": "60",
-    "METRICS_RECORD_INTERVAL_S": "60",
-    "AUTOSCALER_UPDATE_INTERVAL_S": "60",
-}
 
 
 class StartError(Exception):
@@ -138,11 +109,6 @@ class Cluster:
             if isinstance(status, GatewayStatus) and status.port:
                 return f"http://{self._settings.gateway.host}:{status.port}"
             await asyncio.sleep(_LOOK_S)
-
-
-def quiet_config() -> dict[str, bool | int]:
-    """What `ray.init` is to set, except what a `RAY_…` environment variable says: somebody wants it so."""
-    return {name: value for name, value in _QUIET_CONFIG.items() if f"RAY_{name}" not in os.environ}
 
 
 async def _to_its_end(work: Coroutine[None, None, None]) -> None:

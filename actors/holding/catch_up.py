@@ -9,8 +9,9 @@ from typing import Protocol
 import structlog
 
 from doorstep.actors.runtime.breaker import Breaker
-from doorstep.actors.store.log import Log, Page, Want
+from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.errors import StoreError
+from doorstep.actors.store.values import Page, Want
 
 _BATCH = 200
 

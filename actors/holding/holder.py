@@ -14,16 +14,19 @@ from prometheus_client import Metric
 
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.metrics import HolderMetrics
-from doorstep.actors.holding.subscribers import PollSubscriber, SocketSubscriber, Subscriber
+from doorstep.actors.holding.poll_subscriber import PollSubscriber
+from doorstep.actors.holding.socket_subscriber import SocketSubscriber
+from doorstep.actors.holding.subscriber import Subscriber
 from doorstep.actors.placement.slots import SLOTS, owner_of, slot_of
 from doorstep.actors.placement.topology import Topology
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.logging import configure_logs
-from doorstep.actors.store.feed import Feed, Pushed
+from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.errors import StoreError, StoreUnavailable
+from doorstep.actors.store.values import Pushed
 from doorstep.config.settings import Settings
 from doorstep.gateway import messages
 from doorstep.gateway.auth import Authenticator, Claims

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from doorstep.actors.store.log import Logged, Page
+from doorstep.actors.store.values import Logged, Page
 from doorstep.gateway.cursor import START, Cursor
 
 # Words, not an Enum: these are compared for every push, where looking up a member would cost the most.

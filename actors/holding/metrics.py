@@ -1,10 +1,6 @@
-"""What each actor counts, for Prometheus. No label ever has a value per user."""
+"""What a holder counts, for Prometheus. No label ever has a value per user."""
 
-from collections.abc import Mapping
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
-
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
 
 
 class HolderMetrics:
@@ -37,76 +33,6 @@ class HolderMetrics:
             "Pushes that never came and were found by the audit: a fault, whenever it is not 0.",
             registry=self._registry,
         )
-
-    def collect(self) -> list[Metric]:
-        """All of it."""
-        return list(self._registry.collect())
-
-
-class ConsumerMetrics:
-    """What a consumer counts."""
-
-    def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self._records = Counter(
-            "doorstep_consumer_records",
-            "Records that were done with, by what became of them and why.",
-            ["outcome", "reason"],
-            registry=self._registry,
-        )
-        self._lag = Gauge(
-            "doorstep_consumer_lag_records",
-            "Records of the assigned partitions that are not done with, by topic.",
-            ["topic"],
-            registry=self._registry,
-        )
-        self._breakers = Gauge(
-            "doorstep_consumer_breaker_open",
-            "1 while a server is out of reach.",
-            ["breaker"],
-            registry=self._registry,
-        )
-        self.append_seconds = Histogram(
-            "doorstep_consumer_append_seconds",
-            "Time from the first try of a micro-batch's append to its success.",
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
-        self.partitions = Gauge(
-            "doorstep_consumer_partitions", "Partitions assigned.", registry=self._registry
-        )
-        self.in_flight = Gauge(
-            "doorstep_consumer_in_flight_records",
-            "Offsets read and not committed.",
-            registry=self._registry,
-        )
-        self.restarts = Counter(
-            "doorstep_consumer_restarts",
-            "Times it went back to its checkpoints, because Redis had lost writes or the process was frozen.",
-            ["cause"],
-            registry=self._registry,
-        )
-        self.log_repairs = Counter(
-            "doorstep_consumer_log_repairs",
-            "Users whose keys in Redis did not agree with each other and were put right.",
-            registry=self._registry,
-        )
-
-    def count(self, outcome: str, reasons: Mapping[str, int]) -> None:
-        """Records that ended as `outcome`, how many for each reason."""
-        for reason, amount in reasons.items():
-            if amount:
-                self._records.labels(outcome, reason).inc(amount)
-
-    def set_lag(self, by_topic: Mapping[str, int]) -> None:
-        """How far behind the ends of its topics this consumer is."""
-        self._lag.clear()
-        for topic, records in by_topic.items():
-            self._lag.labels(topic).set(records)
-
-    def set_breaker(self, name: str, *, is_open: bool) -> None:
-        """A breaker has opened or closed."""
-        self._breakers.labels(name).set(is_open)
 
     def collect(self) -> list[Metric]:
         """All of it."""

@@ -1,90 +1,23 @@
-"""Dead dead_letters: records that can't become a notification, kept whole in a topic of their own."""
+"""Sends dead letters to the topic of their own."""
 
 import asyncio
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
 
-import orjson
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from doorstep.actors.kafka.dead_letters import DeadLetter, shrunk
 from doorstep.actors.kafka.options import producer_options
-from doorstep.actors.records import Record
 from doorstep.config.settings import KafkaSettings
 
-REASON, ERROR, SOURCE = "doorstep-reason", "doorstep-error", "doorstep-source"
-
-_OURS = (REASON, ERROR, SOURCE)
 _STOP_S = 2.0
 
 logger = structlog.get_logger(__name__)
 
 
 class DeadLetterError(Exception):
-    """Kafka did not take a dead letter: the infrastructure's fault. Send the same dead_letters again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a record can't become a notification: its producer's fault, or that of what should have come."""
-
-    reason: str
-    """`invalid_json`, `context_timeout`, …"""
-    operation: str
-    """What Doorstep was about to do."""
-    message: str
-    correlation_id: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """One record of the dead-letter topic; the last three headers are ours."""
-
-    key: bytes | None
-    value: bytes
-    headers: tuple[tuple[str, bytes | None], ...]
-
-
-def dead_letter(record: Record, fault: Fault, now: float) -> DeadLetter:
-    """The dead letter of a record: its key, value and headers as they were, and three headers of ours.
-
-    `doorstep-reason` is the reason, `doorstep-source` is `topic/partition/offset`, `doorstep-error` is a JSON
-    object of error_code, message, correlation_id, timestamp, service, operation, details. `now` is in Unix
-    seconds. Such headers from an earlier delivery are replaced.
-    """
-    theirs = tuple((name, value) for name, value in record.headers if name not in _OURS)
-    error = {
-        "error_code": fault.reason.upper(),
-        "message": fault.message,
-        "correlation_id": fault.correlation_id,
-        "timestamp": datetime.fromtimestamp(now, UTC),
-        "service": "doorstep",
-        "operation": fault.operation,
-        "details": fault.details,
-    }
-    ours = (
-        (REASON, fault.reason.encode()),
-        (ERROR, orjson.dumps(error, default=str)),
-        (SOURCE, f"{record.topic}/{record.partition}/{record.offset}".encode()),
-    )
-    return DeadLetter(record.key, record.value or b"", theirs + ours)
-
-
-def shrunk(whole: DeadLetter) -> Iterator[DeadLetter]:
-    """Ever smaller forms of a letter, for a broker that refuses its size: what is cut is told by its hash.
-
-    First without the value, then without the key and the record's own headers too.
-    """
-    cut = {"size": len(whole.value), "sha256": hashlib.sha256(whole.value).hexdigest()}
-    yield replace(whole, value=orjson.dumps(cut))
-    if whole.key is not None:
-        cut |= {"key_size": len(whole.key), "key_sha256": hashlib.sha256(whole.key).hexdigest()}
-    yield DeadLetter(None, orjson.dumps(cut), whole.headers[-len(_OURS) :])
+    """Kafka did not take a dead letter: the infrastructure's fault. Send the same letters again."""
 
 
 class _Sending:

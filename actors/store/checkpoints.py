@@ -9,7 +9,6 @@ slot, and read from one of them per master: so each master has some, however the
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from doorstep.actors.placement.slots import SLOTS
 from doorstep.actors.records import Partition, name_of, partition_of
@@ -17,18 +16,7 @@ from doorstep.actors.store.redis.calls import Connection, Script, command
 from doorstep.actors.store.redis.errors import StoreUnavailable
 from doorstep.actors.store.redis.link import Argument, pack
 from doorstep.actors.store.redis.server import Server
-
-
-class Canary(NamedTuple):
-    """A checkpoint that only its consumer writes and that only grows, and what it is at least.
-
-    A Redis where it is less has lost what went before.
-    """
-
-    group: str
-    partition: Partition
-    checkpoint: int
-
+from doorstep.actors.store.values import Canary
 
 _ADVANCE = Script("advance.lua")
 _INFO = pack(("EVAL", "return redis.call('INFO', 'server')", 0))

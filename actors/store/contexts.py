@@ -5,8 +5,6 @@ removes it, after it was appended or dead-lettered.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
-from typing import Literal, NamedTuple
 
 import msgpack
 
@@ -14,6 +12,7 @@ from doorstep.actors.records import StoredRecord
 from doorstep.actors.store.parking import NO_LIMIT, ParkingIndex, Spot
 from doorstep.actors.store.redis.calls import Call, Connection, Script, command
 from doorstep.actors.store.redis.link import Argument
+from doorstep.actors.store.values import Parked, Parking, Registered
 from doorstep.config.settings import ContextSettings
 
 _REGISTER = Script("register.lua")
@@ -24,26 +23,7 @@ _CLAIM = Script("claim.lua")
 
 _SWEEPER = "ds:{parking}:sweeper"
 
-Registered = Literal["new", "same", "conflict"]
 _REGISTERED: Mapping[bytes, Registered] = {b"new": "new", b"same": "same", b"conflict": "conflict"}
-
-
-class Parking(Enum):
-    """What became of an event whose batch has no known user."""
-
-    PARKED = "parked"
-    """It is kept, or was already (the same source was parked before)."""
-    BATCH_FULL = "batch_full"
-    """Not kept: too many events of this batch wait. Dead-letter it as `park_full`."""
-    FULL = "full"
-    """Not kept: too many events wait in all. Pause the event partitions, offer it again later."""
-
-
-class Parked(NamedTuple):
-    """A parked event; `record.source` is its name for `unpark`."""
-
-    batch_id: str
-    record: StoredRecord
 
 
 class Contexts:

@@ -17,12 +17,7 @@ from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.errors import StoreError, StoreUnavailable
 from doorstep.actors.store.redis.link import Link, OnLost, pack
 from doorstep.actors.store.redis.server import Server
-
-Pushed = tuple[bytes, int, bytes, bytes, bytes]
-"""One notification as an append published it: user, seq, previous digest, digest, payload.
-
-Bytes in a bare tuple, because every holder unpacks all of its slots' notifications, also those for nobody.
-"""
+from doorstep.actors.store.values import Pushed
 
 OnPush = Callable[[int, Iterable[Pushed]], None]
 

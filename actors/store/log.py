@@ -5,15 +5,15 @@ consumer ever sees half of it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import msgpack
 
 from doorstep.actors.placement.slots import SLOTS, slot_of
 from doorstep.actors.records import name_of
-from doorstep.actors.store.checkpoints import Canary, checkpoints_key
+from doorstep.actors.store.checkpoints import checkpoints_key
 from doorstep.actors.store.redis.calls import Call, Connection, Script, command
 from doorstep.actors.store.redis.link import Argument, Reply
+from doorstep.actors.store.values import Canary, Entry, Logged, Page, Want
 from doorstep.config.settings import HistorySettings
 from doorstep.gateway.cursor import START, Cursor
 
@@ -25,51 +25,6 @@ else is served until it ends.
 _SLOT_ENTRIES = 500
 _SLOT_BYTES = 1 << 20
 """No call has more than this of one slot, but at least one entry."""
-
-
-Entry = tuple[str, bytes, bytes]
-"""One notification to append: its user, what makes it a repeat, and its JSON object.
-
-A plain tuple, because to make a named one takes as long as to find its place in a call.
-"""
-
-
-class Logged(NamedTuple):
-    """One notification as it stands in a log: `previous` and `digest` are the chain before and after it."""
-
-    user_id: str
-    seq: int
-    previous: str
-    digest: str
-    payload: bytes
-
-    @property
-    def cursor(self) -> Cursor:
-        """The cursor of a client that has got it."""
-        return Cursor(self.seq, self.digest)
-
-
-class Want(NamedTuple):
-    """What to read: up to `limit` notifications after a cursor; without one, the last `replay`."""
-
-    user_id: str
-    after: Cursor | None
-    limit: int
-    replay: int = 0
-
-
-class Page(NamedTuple):
-    """What was read. The notifications continue the cursor and each other without a gap.
-
-    `reset` is None, or why the cursor can't be continued: "gone" (nothing is known of this user any more),
-    "trimmed" (what follows it is no longer kept), "diverged" (it is of another history). The client then
-    starts over at `head`, and the page has no notifications. There is more to read while the last of them is
-    before `head`.
-    """
-
-    notifications: Sequence[Logged]
-    head: Cursor
-    reset: str | None
 
 
 def keys_of(slot: int, user_id: str) -> tuple[str, str, str]:

@@ -11,8 +11,9 @@ import orjson
 from confluent_kafka import Producer
 
 from doorstep.actors.consuming.consumer import Consumer
-from doorstep.actors.store.log import Log, Logged, Want
+from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
+from doorstep.actors.store.values import Logged, Want
 from doorstep.config.settings import ContextSettings, HistorySettings, KafkaSettings, RedisSettings, Settings
 from doorstep.gateway.cursor import START
 from tests.support.dead_letters import DeadLetter, read_dead_letters

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from doorstep.actors.control.cluster import QUIET_ENVIRONMENT, quiet_config
+from doorstep.actors.control.quiet_ray import QUIET_ENVIRONMENT, quiet_config
 
 RAY = Path(ray.__file__).parent
 

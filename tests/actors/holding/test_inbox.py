@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from doorstep.actors.holding.inbox import Inbox, OnPush, Read, Reset, Send, Welcome
-from doorstep.actors.store.log import Logged, Page
+from doorstep.actors.store.values import Logged, Page
 from doorstep.gateway.cursor import START, Cursor
 
 

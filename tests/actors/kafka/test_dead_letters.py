@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from doorstep.actors.kafka.dead_letter_producer import Fault, dead_letter, shrunk
+from doorstep.actors.kafka.dead_letters import Fault, dead_letter, shrunk
 from tests.support.records import Consumed
 
 _FAULT = Fault("invalid_json", "decode", "the value isn't JSON", "corr-1", {"place": 17})

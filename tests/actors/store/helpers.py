@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pydantic import SecretStr
 
 from doorstep.actors.placement.slots import slot_of
-from doorstep.actors.store.log import Entry, Log, Page, Want
+from doorstep.actors.store.log import Log
+from doorstep.actors.store.values import Entry, Page, Want
 from doorstep.config.settings import RedisSettings
 from doorstep.gateway.cursor import START, Cursor
 

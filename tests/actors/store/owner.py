@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from doorstep.actors.store.feed import Feed, Pushed
+from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.redis.calls import Connection
+from doorstep.actors.store.values import Pushed
 
 
 class Owner:

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from doorstep.actors.store.checkpoints import Canary, Checkpoints
+from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.errors import StoreLost
+from doorstep.actors.store.values import Canary
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import redis_settings
 from tests.conftest import ValkeyFactory

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from doorstep.actors.records import StoredRecord
-from doorstep.actors.store.contexts import Contexts, Parked, Parking
+from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.redis.calls import Call, Connection
 from doorstep.actors.store.redis.link import Reply
 from doorstep.actors.store.redis.single import SingleConnection
+from doorstep.actors.store.values import Parked, Parking
 from doorstep.config.settings import ContextSettings
 from tests.actors.store.conftest import Eyes
 

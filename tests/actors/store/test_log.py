@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager, suppress
 import msgpack
 import pytest
 
-from doorstep.actors.store.checkpoints import Canary, Checkpoints
+from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.feed import read_message
-from doorstep.actors.store.log import Entry, Log, Logged, Want
+from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.calls import Call, Connection, Script
 from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.errors import StoreError, StoreLost, StoreUnavailable
+from doorstep.actors.store.values import Canary, Entry, Logged, Want
 from doorstep.config.settings import HistorySettings
 from doorstep.gateway.cursor import START, Cursor
 from tests.actors.store.conftest import Eyes

@@ -9,13 +9,14 @@ import pytest
 
 from doorstep.actors.placement.slots import SLOTS, slot_of
 from doorstep.actors.records import StoredRecord
-from doorstep.actors.store.checkpoints import Canary, Checkpoints
-from doorstep.actors.store.contexts import Contexts, Parking
-from doorstep.actors.store.log import Log, Want
+from doorstep.actors.store.checkpoints import Checkpoints
+from doorstep.actors.store.contexts import Contexts
+from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.calls import Connection, command
 from doorstep.actors.store.redis.cluster import hash_slot
 from doorstep.actors.store.redis.connection import check_server, connect
 from doorstep.actors.store.redis.errors import StoreLost, StoreUnavailable
+from doorstep.actors.store.values import Canary, Parking, Want
 from doorstep.config.settings import ContextSettings, HistorySettings
 from doorstep.gateway.cursor import START
 from tests.actors.store.conftest import Eyes

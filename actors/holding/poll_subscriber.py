@@ -1,0 +1,96 @@
+"""A long poll."""
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+
+from doorstep.actors.holding.inbox import Reset, Send, Step
+from doorstep.actors.holding.subscriber import Home, Subscriber, message_of
+from doorstep.actors.store.values import Page, Want
+from doorstep.gateway.close_codes import CloseCode
+from doorstep.gateway.cursor import Cursor
+from doorstep.gateway.handover import Parcel
+from doorstep.gateway.poll import PollConnection, PollRequest
+from doorstep.gateway.problem import Problem
+
+_LOG_OUT_OF_REACH = Problem(
+    503, "log_unavailable", "the log of notifications is out of reach; ask again with the same cursor"
+)
+
+
+class PollSubscriber(Subscriber):
+    """A long poll: answered by the first notifications, a reset, or the end of its wait."""
+
+    __slots__ = ("_answered", "_malformed", "_request", "_timer", "protocol")
+
+    protocol: PollConnection
+
+    def __init__(self, home: Home, parcel: Parcel) -> None:
+        """Raises `HeadError` for a query that can't be read."""
+        self._request = PollRequest.parse(parcel.query)
+        after = self._request.after
+        super().__init__(home, parcel.user_id, after if isinstance(after, Cursor) else None)
+        self._malformed = after == "malformed"
+        self.protocol = PollConnection(self._on_gone, parcel.origin)
+        self._answered = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, parcel: Parcel) -> None:
+        """The connection is ours: read."""
+        self._home.read_for(self)
+        patience = self._request.wait or self._home.settings.redis.timeout_s
+        self._timer = asyncio.get_running_loop().call_later(patience, self._time_out)
+
+    def want(self) -> Want | None:
+        """A page of at most the limit that the client set."""
+        if self._gone:
+            return None
+        return Want(self.user_id, self.inbox.cursor, self._request.limit)
+
+    def take(self, page: Page) -> None:
+        """Answer with the first page if there is anything to tell; else wait for a push."""
+        asked_for_head = self.inbox.cursor is None
+        super().take(page)
+        if asked_for_head or not self._request.wait:
+            self._answer(())
+
+    def _on_gone(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.finish()
+
+    def close(self, code: CloseCode, after_ms: int = 0) -> None:
+        """Answer with what there is: nothing. The client asks again."""
+        self._answer(())
+
+    def _deliver(self, message: bytes, frame: bytes) -> None:
+        self._answer((message,))
+
+    def _tell(self, step: Step) -> None:
+        match step:
+            case Send(notifications):
+                self._answer([message_of(logged) for logged in notifications])
+            case Reset(reason, _):
+                self._home.counters.resets.labels(reason).inc()
+                self._answer((), reset=True)
+
+    def _time_out(self) -> None:
+        if self.inbox.state == "live":
+            self._answer(())
+        elif not self._answered:
+            self._answered = True
+            self.protocol.refuse(_LOG_OUT_OF_REACH)
+
+    def _answer(self, notifications: Sequence[bytes], *, reset: bool = False) -> None:
+        if self._answered:
+            return
+        self._answered = True
+        if self._malformed:
+            self._home.counters.resets.labels("malformed").inc()
+        body = b'{"notifications":[%b],"cursor":%b,"reset":%b}' % (
+            b",".join(notifications),
+            orjson.dumps(None if self.inbox.cursor is None else str(self.inbox.cursor)),
+            b"true" if reset or self._malformed else b"false",
+        )
+        self.protocol.answer(200, body)

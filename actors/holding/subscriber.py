@@ -1,0 +1,111 @@
+"""Who takes part in a user's notifications: what a socket and a long poll have in common."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
+from typing import Protocol
+
+from doorstep.actors.holding.inbox import Inbox, OnPush, Read, Step
+from doorstep.actors.holding.metrics import HolderMetrics
+from doorstep.actors.store.values import Logged, Page, Want
+from doorstep.config.settings import Settings
+from doorstep.gateway import messages
+from doorstep.gateway.auth import Claims
+from doorstep.gateway.close_codes import CloseCode
+from doorstep.gateway.cursor import Cursor
+from doorstep.gateway.handover import Parcel
+
+_PAGE = 100
+
+
+class Home(Protocol):
+    """What a subscriber needs of its holder."""
+
+    settings: Settings
+    counters: HolderMetrics
+
+    def read_for(self, subscriber: "Subscriber") -> None:
+        """Queue a read of the log."""
+
+    def leave(self, subscriber: "Subscriber") -> None:
+        """Forget the subscriber."""
+
+    def authenticate(self, token: str) -> Awaitable[Claims]:
+        """Verify a token; raises `AuthError`."""
+
+
+class Subscriber(ABC):
+    """What a socket and a poll have in common: a user, an inbox, and reading for it."""
+
+    __slots__ = ("_gone", "_home", "_replay", "inbox", "user_id")
+
+    protocol: asyncio.Protocol
+    """What its transport talks to."""
+
+    def __init__(self, home: Home, user_id: str, cursor: Cursor | None, replay: int = 0) -> None:
+        self.user_id = user_id
+        self.inbox = Inbox(cursor)
+        self._home = home
+        self._replay = replay
+        self._gone = False
+
+    def push(self, seq: int, previous: bytes, digest: bytes, message: bytes, frame: bytes) -> None:
+        """A notification of this user came over the feed; `message` is what a client gets of it, `frame` the
+        same in a WebSocket text frame."""
+        action = self.inbox.push(seq, previous, digest)
+        if action == "send":
+            self._deliver(message, frame)
+        else:
+            self._follow(action)
+
+    def see_head(self, head: Cursor | None) -> bool:
+        """Catch up if the head is elsewhere; says whether that was needed."""
+        action = self.inbox.see_head(head)
+        self._follow(action)
+        return action == "read"
+
+    def want(self) -> Want | None:
+        """What to read of the log next; None when this subscriber is gone."""
+        if self._gone:
+            return None
+        cursor = self.inbox.cursor
+        return Want(self.user_id, cursor, _PAGE, replay=self._replay if cursor is None else 0)
+
+    def take(self, page: Page) -> None:
+        """A page of the log was read for this subscriber."""
+        if self._gone:
+            return
+        for step in self.inbox.page(page):
+            if isinstance(step, Read):
+                self._home.read_for(self)
+            else:
+                self._tell(step)
+
+    def finish(self) -> None:
+        """It has ended; whatever comes later is for nobody."""
+        if not self._gone:
+            self._gone = True
+            self._home.leave(self)
+
+    def _follow(self, action: OnPush) -> None:
+        if action == "read":
+            self._home.read_for(self)
+
+    @abstractmethod
+    def begin(self, parcel: Parcel) -> None:
+        """The connection is ours; `parcel` is what it came with."""
+
+    @abstractmethod
+    def close(self, code: CloseCode, after_ms: int = 0) -> None:
+        """End it from this side; the client is to come back after so long."""
+
+    @abstractmethod
+    def _deliver(self, message: bytes, frame: bytes) -> None: ...
+
+    @abstractmethod
+    def _tell(self, step: Step) -> None: ...
+
+
+def message_of(logged: Logged) -> bytes:
+    """The notification as a client gets it."""
+    return messages.notification(logged.seq, logged.digest.encode(), logged.payload)
