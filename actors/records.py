@@ -1,12 +1,22 @@
 """A Kafka record and a partition, and how both are written. Pure."""
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 Partition = tuple[str, int]
 """Topic and partition."""
 
 Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Beginning(Enum):
+    """The oldest record that Kafka has of a partition, whatever its offset is."""
+
+    BEGINNING = "beginning"
+
+
+BEGINNING = Beginning.BEGINNING
 
 
 class Record(Protocol):

@@ -1,4 +1,4 @@
-"""What producers promise to send: the envelope, and one model for each type of event.
+"""What producers promise to send: the envelope, and one model for each type of event. Pure.
 
 Only what Doorstep needs is required: a field that it neither shows nor decides by must not cost an event.
 Fields that are not named here are allowed and dropped. Types are strict: nothing is converted, so ids,

@@ -1,4 +1,4 @@
-"""Every WebSocket close code that a client of Doorstep may see, and what it should do about it."""
+"""Every WebSocket close code that a client of Doorstep may see, and what it should do about it. Pure."""
 
 from dataclasses import dataclass
 from enum import IntEnum

@@ -1,4 +1,4 @@
-"""The cursor: an opaque resume token that says how far a client has got in its user's log."""
+"""The cursor: an opaque resume token that says how far a client has got in its user's log. Pure."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Reading the head of an HTTP/1.1 request: pure, strict, and only as far as routing needs.
+"""Reading the head of an HTTP/1.1 request: strict, and only as far as routing needs. Pure.
 
 Strict means that whatever two parsers could read differently is refused (RFC 9112): bare CR or LF, folded
 lines, white space before a colon, more than one Host, a body with two lengths.

@@ -1,4 +1,4 @@
-"""The JSON that crosses a socket: control messages of the server, operations of the client.
+"""The JSON that crosses a socket: control messages of the server, operations of the client. Pure.
 
 A control message has the shape of a notification, `{"event": "doorstep.<name>", "data": {...}}`; one that
 moves the client's position carries `cursor` at the top level too, where a notification has it.

@@ -1,4 +1,4 @@
-"""Which web pages may connect: the check against cross-site WebSocket hijacking (RFC 6455, 10.2)."""
+"""Which web pages may connect: the check against cross-site WebSocket hijacking (RFC 6455, 10.2). Pure."""
 
 import re
 from collections.abc import Sequence

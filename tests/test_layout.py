@@ -1,7 +1,10 @@
 """The lines between the packages (docs/architecture.md), read from the sources themselves."""
 
 import ast
+import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,29 +33,29 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
 
 CORE = ("config/", "gateway/", "actors/")
 
-PURE = (
-    "config/contracts.py",
-    "config/sources.py",
-    "gateway/close_codes.py",
-    "gateway/cursor.py",
-    "gateway/head.py",
-    "gateway/json_schema.py",
-    "gateway/messages.py",
-    "gateway/origin.py",
-    "actors/consuming/decode.py",
-    "actors/holding/inbox.py",
-    "actors/consuming/offsets.py",
-    "actors/placement/slots.py",
-    "actors/placement/topology.py",
+ROOMS: tuple[tuple[str, ...], ...] = (
+    ("actors/records.py",),
+    ("actors/placement/", "actors/runtime/", "actors/store/redis/"),
+    ("actors/kafka/", "actors/store/"),
+    ("actors/consuming/", "actors/holding/"),
+    ("actors/control/",),
+    ("actors/commands/",),
 )
-"""Decisions: testable without a server, a clock or a loop."""
+"""The floors of the house, from the ground up: a room knows the rooms below it, and none beside or above it.
+
+So consuming and holding know nothing of each other. A folder that is not named here has no place yet.
+"""
 
 IMPURE_LIBRARIES = {
-    "asyncio", "os", "random", "secrets", "socket", "subprocess", "threading", "time",
-    "aiohttp", "aiokafka", "hiredis", "ray", "redis", "uvloop",
+    "asyncio", "concurrent", "http", "multiprocessing", "os", "random", "secrets", "selectors", "signal",
+    "socket", "ssl", "subprocess", "threading", "time",
+    "aiohttp", "aiokafka", "confluent_kafka", "hiredis", "ray", "redis", "structlog", "uvloop", "websockets",
 }  # fmt: skip
+CLOCK_READINGS = {"now", "today", "utcnow"}
+"""Of `datetime`, which is pure otherwise."""
 
 
+@cache
 def _sources() -> dict[str, ast.Module]:
     """File, relative to the repository -> its syntax tree; of all packages."""
     return {
@@ -111,13 +114,61 @@ def misplaced_libraries(file: str, tree: ast.Module) -> list[str]:
     ]
 
 
+def is_pure(tree: ast.Module) -> bool:
+    """Whether a module's docstring promises that it decides only: no socket, loop, client or clock."""
+    return "Pure" in re.findall(r"\w+", ast.get_docstring(tree) or "")
+
+
 def impurities(file: str, tree: ast.Module) -> list[str]:
-    """Imports of libraries that do I/O, or know the time, in a file of decisions."""
-    return [
-        f"{file}:{line} imports {module}"
-        for line, module in _imports(file, tree)
-        if file in PURE and module.split(".")[0] in IMPURE_LIBRARIES
+    """What breaks the promise of a pure module, in itself or in a module of ours that it reaches."""
+    return _impurities(file, tree, set()) if is_pure(tree) and file.startswith(CORE) else []
+
+
+def _impurities(file: str, tree: ast.Module, seen: set[str]) -> list[str]:
+    seen.add(file)
+    found = [
+        f"{file}:{node.lineno} reads the clock"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in CLOCK_READINGS
     ]
+    for line, module in _imports(file, tree):
+        if module.split(".")[0] in IMPURE_LIBRARIES:
+            found.append(f"{file}:{line} imports {module}")
+        inner = _file_of(module)
+        if inner is not None and inner not in seen:
+            found += _impurities(inner, _sources()[inner], seen)
+    return found
+
+
+def _file_of(module: str) -> str | None:
+    """The file of one of our modules."""
+    stem = "/".join(module.split(".")[1:])
+    return next((file for file in (f"{stem}.py", f"{stem}/__init__.py") if file in _sources()), None)
+
+
+def _floor_and_room(file: str) -> tuple[int, str] | None:
+    """Where a file of the actors lives; the room with the longest name wins. None: outside, or nowhere."""
+    found = [(floor, room) for floor, rooms in enumerate(ROOMS) for room in rooms if file.startswith(room)]
+    return max(found, key=lambda each: len(each[1]), default=None)
+
+
+def homeless(file: str, _tree: ast.Module) -> list[str]:
+    """A file of the actors that is in no room."""
+    if not file.startswith("actors/") or file == "actors/__init__.py" or _floor_and_room(file):
+        return []
+    return [f"{file} is in no room of the house (docs/architecture.md)"]
+
+
+def wrong_rooms(file: str, tree: ast.Module) -> list[str]:
+    """Imports from a room beside or above."""
+    here = _floor_and_room(file)
+    found = []
+    for line, module in _imports(file, tree):
+        inner = f"{'/'.join(module.split('.')[1:])}.py" if module.startswith("doorstep.actors.") else ""
+        there = _floor_and_room(inner) or _floor_and_room(inner.removesuffix(".py") + "/")
+        if here and there and there[1] != here[1] and there[0] >= here[0]:
+            found.append(f"{file}:{line} imports {module}")
+    return found
 
 
 def environment_at_import(file: str, tree: ast.Module) -> list[str]:
@@ -145,6 +196,8 @@ RULES: tuple[Rule, ...] = (
     bare_imports,
     misplaced_libraries,
     impurities,
+    homeless,
+    wrong_rooms,
     environment_at_import,
 )
 
@@ -155,24 +208,38 @@ def test_sources_keep(rule: Rule) -> None:
     assert broken == []
 
 
+_PURE = '"""Decides. Pure."""\n'
+
+
 @pytest.mark.parametrize(
     ("file", "source", "expected"),
     [
         ("config/x.py", "import doorstep.gateway.cursor", "wrong_directions"),
         ("config/x.py", "def f():\n    from doorstep import actors", "wrong_directions"),
         ("gateway/x.py", "from doorstep.actors.holding.inbox import Inbox", "wrong_directions"),
-        ("gateway/x.py", "from ..actors import inbox", "wrong_directions"),
+        ("gateway/x.py", "from ..actors.holding import inbox", "wrong_directions"),
         ("actors/store/x.py", "from ...demo import app", "wrong_directions"),
-        ("actors/x.py", "from doorstep.benchmarks import load", "wrong_directions"),
+        ("actors/control/x.py", "from doorstep.benchmarks import load", "wrong_directions"),
         ("benchmarks/x.py", "import doorstep.demo", "wrong_directions"),
         ("demo/x.py", "import config", "bare_imports"),
-        ("demo/x.py", "from actors.inbox import Inbox", "bare_imports"),
+        ("demo/x.py", "from actors.holding.inbox import Inbox", "bare_imports"),
         ("actors/holding/holder.py", "import ray", "misplaced_libraries"),
+        ("actors/commands/x.py", "import ray", "misplaced_libraries"),
         ("gateway/x.py", "from ray.util import list_named_actors", "misplaced_libraries"),
-        ("actors/holding/holder.py", "from aiokafka import AIOKafkaConsumer", "misplaced_libraries"),
-        ("actors/consuming/consumer.py", "import redis.asyncio", "misplaced_libraries"),
-        ("actors/holding/inbox.py", "import asyncio", "impurities"),
-        ("actors/consuming/decode.py", "from time import monotonic", "impurities"),
+        ("actors/consuming/x.py", "from aiokafka import AIOKafkaConsumer", "misplaced_libraries"),
+        ("actors/consuming/x.py", "from confluent_kafka import Consumer", "misplaced_libraries"),
+        ("actors/store/log.py", "import hiredis", "misplaced_libraries"),
+        ("actors/holding/x.py", _PURE + "import asyncio", "impurities"),
+        ("actors/holding/x.py", _PURE + "from doorstep.actors.store.log import Log", "impurities"),
+        ("gateway/x.py", _PURE + "from time import monotonic", "impurities"),
+        ("gateway/x.py", _PURE + "import datetime\nNOW = datetime.datetime.now()", "impurities"),
+        ("actors/x.py", "", "homeless"),
+        ("actors/somewhere/x.py", "", "homeless"),
+        ("actors/consuming/x.py", "from doorstep.actors.holding.inbox import Inbox", "wrong_rooms"),
+        ("actors/holding/x.py", "import doorstep.actors.consuming.decode", "wrong_rooms"),
+        ("actors/kafka/x.py", "from doorstep.actors.consuming import decode", "wrong_rooms"),
+        ("actors/store/redis/x.py", "from doorstep.actors.store.log import Log", "wrong_rooms"),
+        ("actors/records.py", "from doorstep.actors.placement.slots import SLOTS", "wrong_rooms"),
         ("gateway/x.py", "import os\nHOST = os.environ['HOST']", "environment_at_import"),
         ("gateway/x.py", "import os\nclass A:\n    host = os.getenv('HOST')", "environment_at_import"),
     ],
@@ -185,11 +252,13 @@ def test_rules_notice(file: str, source: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("actors/x.py", "from doorstep.gateway.cursor import Cursor\nfrom . import inbox\nimport asyncio"),
-        ("actors/store/x.py", "import redis.asyncio\nfrom ..routing import slot_of"),
-        ("demo/x.py", "import ray, aiokafka, redis\nfrom doorstep.actors import cluster"),
-        ("actors/x.py", "import os\ndef f():\n    return os.environ"),
-        ("actors/x.py", "import os\nos.environ.setdefault('RAY_QUIET', '1')"),
+        ("actors/control/x.py", "from doorstep.gateway.cursor import Cursor\nimport asyncio, ray"),
+        ("actors/store/redis/x.py", "import hiredis\nfrom ...records import Partition"),
+        ("actors/consuming/x.py", "from . import decode\nfrom doorstep.actors.store.log import Log"),
+        ("actors/holding/x.py", _PURE + "from doorstep.actors.store.values import Page"),
+        ("demo/x.py", "import ray, aiokafka, redis\nfrom doorstep.actors.control import cluster"),
+        ("actors/runtime/x.py", "import os\ndef f():\n    return os.environ"),
+        ("actors/runtime/x.py", "import os\nos.environ.setdefault('RAY_QUIET', '1')"),
     ],
 )
 def test_rules_allow(file: str, source: str) -> None:
@@ -197,9 +266,12 @@ def test_rules_allow(file: str, source: str) -> None:
     assert [complaint for rule in RULES for complaint in rule(file, tree)] == []
 
 
-def test_files_named_in_the_rules_exist() -> None:
-    named = {*PURE, *(file for files in ONLY_IN.values() for file in files)}
-    assert {file for file in named if not (ROOT / file).exists()} == set()
+def test_every_room_exists_and_is_installed() -> None:
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {file.parent.as_posix() for file in (ROOT / "actors").rglob("*.py")}
+    here = {f"doorstep.{'.'.join(Path(folder).relative_to(ROOT).parts)}" for folder in folders}
+    assert {package for package in packages if package.startswith("doorstep.actors")} == here
+    assert {room for rooms in ROOMS for room in rooms if not (ROOT / room).exists()} == set()
 
 
 def test_packages_are_typed_and_doorstep_is_a_namespace() -> None:

@@ -7,19 +7,9 @@ same offsets, so a checkpoint that is missing or behind the commit means that wr
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Literal
 
-from doorstep.actors.records import Partition
-
-
-class Beginning(Enum):
-    """The oldest record that Kafka has of a partition, whatever its offset is."""
-
-    BEGINNING = "beginning"
-
-
-BEGINNING = Beginning.BEGINNING
+from doorstep.actors.records import BEGINNING, Beginning, Partition
 
 
 @dataclass(frozen=True, slots=True)

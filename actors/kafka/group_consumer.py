@@ -15,12 +15,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError, KafkaError
 
-from doorstep.actors.consuming.recovery import Beginning
 from doorstep.actors.kafka.fallback_reader import read_fallback
 from doorstep.actors.kafka.fetch_sessions import FetchSessions
 from doorstep.actors.kafka.options import member_options, reader_options
 from doorstep.actors.kafka.pacing import FetchPace
-from doorstep.actors.records import Partition, Record
+from doorstep.actors.records import Beginning, Partition, Record
 from doorstep.config.settings import KafkaSettings
 
 _CALL_S = 5.0

@@ -4,7 +4,8 @@ from typing import Literal
 
 import pytest
 
-from doorstep.actors.consuming.recovery import BEGINNING, Beginning, Known, plan
+from doorstep.actors.consuming.recovery import Known, plan
+from doorstep.actors.records import BEGINNING, Beginning
 
 E, L = "earliest", "latest"
 
