@@ -1,4 +1,4 @@
-"""The public contract as an AsyncAPI 3 document, seen from the server: it sends what a browser gets. Pure.
+"""The public contract as an AsyncAPI 3 document, seen from the server: it sends what a browser gets.
 
 https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """

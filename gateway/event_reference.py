@@ -1,4 +1,4 @@
-"""The public contract for people, in Markdown: `docs/events.md`. Pure."""
+"""The public contract for people, in Markdown: `docs/events.md`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""The public contract in TypeScript: what `@doorstep/client` is compiled against. Pure."""
+"""The public contract in TypeScript: what `@doorstep/client` is compiled against."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
