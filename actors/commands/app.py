@@ -6,6 +6,7 @@ import typer
 
 from doorstep.actors.commands.check import check
 from doorstep.actors.commands.contract import contract
+from doorstep.actors.commands.dead import dead
 from doorstep.actors.commands.serve import serve
 from doorstep.actors.commands.status import status
 from doorstep.actors.commands.token import token
@@ -14,6 +15,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 for verb in (serve, check, status, token, contract):
     app.command()(verb)
+app.add_typer(dead, name="dead")
 
 
 def _add_commands_of_other_packages() -> None:

@@ -1,4 +1,7 @@
-"""What a dead letter is: a record that can't become a notification, kept whole, and why. Pure."""
+"""What a dead letter is: a record that can't become a notification, kept whole, and why. Pure.
+
+Written by `dead_letter`, read again by `KeptLetter`.
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -8,11 +11,16 @@ from typing import Any
 
 import orjson
 
-from doorstep.actors.records import Headers, Record, source_of
+from doorstep.actors.records import Headers, Record, StoredRecord, partition_of, source_of
 
 REASON, ERROR, SOURCE = "doorstep-reason", "doorstep-error", "doorstep-source"
 
+REPLAY_OF = "doorstep-replay-of"
+"""On a replayed record: the source of the record that it repeats."""
+
 _OURS = (REASON, ERROR, SOURCE)
+_CUT = ({"size", "sha256"}, {"size", "sha256", "key_size", "key_sha256"})
+"""The fields of a value that stands for one that was too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +80,82 @@ def shrunk(whole: DeadLetter) -> Iterator[DeadLetter]:
     if whole.key is not None:
         cut |= {"key_size": len(whole.key), "key_sha256": hashlib.sha256(whole.key).hexdigest()}
     yield DeadLetter(None, orjson.dumps(cut), whole.headers[-len(_OURS) :])
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLetter:
+    """A record as it was found in the dead-letter topic."""
+
+    record: StoredRecord
+    kept_at: datetime
+
+    @property
+    def place(self) -> str:
+        """Where it is kept: `partition/offset` of the dead-letter topic."""
+        return f"{self.record.partition}/{self.record.offset}"
+
+    @property
+    def reason(self) -> str:
+        """Why it is there; empty for a record that Doorstep has not written."""
+        return self._header(REASON)
+
+    @property
+    def source(self) -> str:
+        """`topic/partition/offset` of the original; empty for a record that Doorstep has not written."""
+        return self._header(SOURCE)
+
+    @property
+    def topic(self) -> str:
+        """The original's topic."""
+        return partition_of(partition_of(self.source)[0])[0] if self.source.count("/") >= 2 else ""
+
+    @property
+    def error(self) -> Mapping[str, Any]:
+        """What its error header says: error_code, message, correlation_id …"""
+        try:
+            told = orjson.loads(self._header(ERROR))
+        except orjson.JSONDecodeError:
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why it can't be replayed; None when it can."""
+        if not self.topic:
+            return "its source is not known"
+        return "its value was too large to be kept" if _is_cut(self.record.value) else None
+
+    def replayed(self) -> DeadLetter:
+        """The original record again: key, value, its own headers, and whose repetition it is."""
+        theirs = [each for each in self.record.headers if each[0] not in (*_OURS, REPLAY_OF)]
+        of = (REPLAY_OF, self.source.encode())
+        return DeadLetter(self.record.key, self.record.value or b"", (*theirs, of))
+
+    def _header(self, name: str) -> str:
+        found = [value for each, value in self.record.headers if each == name and value is not None]
+        return found[-1].decode(errors="replace") if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which dead letters somebody asks for; what is None does not matter."""
+
+    reason: str | None = None
+    topic: str | None = None
+    since: datetime | None = None
+
+    def has(self, letter: KeptLetter) -> bool:
+        """Whether it is one of them."""
+        return (
+            self.reason in (None, letter.reason)
+            and self.topic in (None, letter.topic)
+            and (self.since is None or letter.kept_at >= self.since)
+        )
+
+
+def _is_cut(value: bytes | None) -> bool:
+    try:
+        told = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(told, dict) and told.keys() in _CUT

@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 
-from doorstep.actors.kafka.dead_letters import Fault, dead_letter, shrunk
+import pytest
+
+from doorstep.actors.kafka.dead_letters import DeadLetter, Fault, KeptLetter, Selection, dead_letter, shrunk
+from doorstep.actors.records import StoredRecord
 from tests.support.records import Consumed
 
 _FAULT = Fault("invalid_json", "decode", "the value isn't JSON", "corr-1", {"place": 17})
@@ -38,6 +42,48 @@ def test_its_smaller_forms_tell_what_was_cut() -> None:
     assert second.key is None
     assert json.loads(second.value)["key_sha256"] == hashlib.sha256(b"key").hexdigest()
     assert [name for name, _ in second.headers] == ["doorstep-reason", "doorstep-error", "doorstep-source"]
+
+
+def _kept(letter: DeadLetter) -> KeptLetter:
+    return KeptLetter(StoredRecord("dead", 0, 7, letter.key, letter.value, letter.headers), _NOON)
+
+
+_NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+def test_what_is_kept_says_where_it_came_from_and_becomes_the_record_again() -> None:
+    kept = _kept(dead_letter(_RECORD, _FAULT, now=0))
+    assert (kept.place, kept.source, kept.topic) == ("0/7", "topic/3/42", "topic")
+    assert (kept.reason, kept.error["message"], kept.obstacle) == (
+        "invalid_json",
+        "the value isn't JSON",
+        None,
+    )
+    again = kept.replayed()
+    assert (again.key, again.value) == (b"key", b"value")
+    assert again.headers == (("theirs", b"1"), ("doorstep-replay-of", b"topic/3/42"))
+
+
+def test_what_was_cut_or_is_not_ours_is_not_replayed() -> None:
+    for smaller in shrunk(dead_letter(_RECORD, _FAULT, now=0)):
+        assert _kept(smaller).obstacle == "its value was too large to be kept"
+    stranger = _kept(DeadLetter(b"key", b"value", (("doorstep-error", b"no JSON"),)))
+    assert (stranger.reason, stranger.source, stranger.error) == ("", "", {})
+    assert stranger.obstacle == "its source is not known"
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(), True),
+        (Selection(reason="invalid_json", topic="topic", since=_NOON), True),
+        (Selection(reason="oversized"), False),
+        (Selection(topic="other"), False),
+        (Selection(since=_NOON + timedelta(seconds=1)), False),
+    ],
+)
+def test_a_selection_has_what_fits_all_of_it(selection: Selection, expected: bool) -> None:
+    assert selection.has(_kept(dead_letter(_RECORD, _FAULT, now=0))) is expected
 
 
 def test_the_smallest_form_is_small_whatever_the_record_is() -> None:
