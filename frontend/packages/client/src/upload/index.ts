@@ -1,1 +1,1 @@
-export {};
+export { type Upload, type Uploader, type UploaderOptions, createUploader } from "./uploader.ts";
