@@ -50,6 +50,9 @@ test-frontend: frontend/node_modules/.installed ## check, build and test fronten
 test-containers: setup-dev ## on Docker: the deployment of deploy/, and every test that needs Kafka or Valkey
 	tests/containers/docker.sh env DOORSTEP_TEST_CONTAINERS=1 $(BIN)/python -m pytest $(ARGS)
 
+fuzz: setup-dev ## a million rounds of each kind of random input (FUZZ_SEED=… repeats a run)
+	FUZZ_ROUNDS=$${FUZZ_ROUNDS:-1000000} $(BIN)/python -m pytest -s --timeout 3600 -m fuzz $(ARGS)
+
 lock: ## write requirements/*.txt from pyproject.toml (needs uv; make lock ARGS=--upgrade)
 	@command -v uv >/dev/null || { echo "uv is missing: $(PYTHON) -m pip install uv"; exit 1; }
 	$(call compile,dev,--extra dev $(ARGS))

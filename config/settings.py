@@ -119,6 +119,9 @@ class GatewaySettings(_Section):
     write_buffer_bytes: int = Field(default=256 * 1024, ge=4096)
     stuck_timeout_s: float = Field(default=5.0, gt=0)
     max_frame_bytes: int = Field(default=16 * 1024, ge=256)
+    max_frames_per_s: float = Field(default=100.0, gt=0)
+    """What a socket may send for long, or 20 seconds' worth of it at once; more closes it with 4009. A frame
+    counts as one, and as one more for each KiB of it."""
 
 
 class HistorySettings(_Section):

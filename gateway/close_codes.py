@@ -50,6 +50,8 @@ CLOSE_RULES: dict[CloseCode, CloseRule] = {
     CloseCode.TOO_MANY_CONNECTIONS: CloseRule(
         "the user has too many sockets; reserved, now refused with 429", "never"
     ),
-    CloseCode.PROTOCOL_VIOLATION: CloseRule("a message was not one of the client operations", "never"),
+    CloseCode.PROTOCOL_VIOLATION: CloseRule(
+        "a message was not one of the client operations, or far too many came", "never"
+    ),
 }
 """The one table; `docs/protocol.md` says the same."""

@@ -32,11 +32,12 @@ from doorstep.gateway import messages
 from doorstep.gateway.auth import Authenticator, Claims
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.cursor import Cursor
+from doorstep.gateway.frames import text_frame
 from doorstep.gateway.handover import Parcel, Receiver
 from doorstep.gateway.head import HeadError
 from doorstep.gateway.poll import PollConnection
 from doorstep.gateway.problem import Problem
-from doorstep.gateway.websocket import SocketLimits, text_frame
+from doorstep.gateway.websocket import SocketLimits
 
 _HEADS_AT_ONCE = 500
 _AUDIT_PAUSE_S = 1.0
@@ -109,6 +110,7 @@ class Holder:
             ping_timeout_s=settings.gateway.ping_timeout_s,
             write_buffer_bytes=settings.gateway.write_buffer_bytes,
             max_frame_bytes=settings.gateway.max_frame_bytes,
+            max_frames_per_s=settings.gateway.max_frames_per_s,
         )
         self._redis = Breaker("redis")
         self.counters = HolderMetrics()

@@ -10,9 +10,10 @@ from doorstep.gateway import messages
 from doorstep.gateway.auth import AuthError
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.cursor import Cursor
+from doorstep.gateway.frames import text_frame
 from doorstep.gateway.handover import Parcel
 from doorstep.gateway.query import SocketRequest
-from doorstep.gateway.websocket import SocketLimits, WebSocket, text_frame
+from doorstep.gateway.websocket import SocketLimits, WebSocket
 
 _LONGEST_TIMER_S = 24 * 3600.0
 

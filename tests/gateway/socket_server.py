@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from doorstep.gateway.frames import text_frame
 from doorstep.gateway.head import parse_head
 from doorstep.gateway.upgrade import switching_protocols
-from doorstep.gateway.websocket import SocketLimits, WebSocket, text_frame
+from doorstep.gateway.websocket import SocketLimits, WebSocket
 from tests.gateway.wire import CLOSE, Got, frame, read_frame, upgrade
 
 ANSWER = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
@@ -55,6 +56,7 @@ class SocketServer:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
         if small_buffers:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
 
@@ -133,6 +135,7 @@ async def raw_client(
     sock = socket.socket()
     if small_buffers:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=sock, limit=4096 if small_buffers else 1 << 20)
