@@ -10,7 +10,7 @@ MAVEN_OPTIONS := --batch-mode --no-transfer-progress
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-tests demo lint format contract test test-frontend test-containers lock clean
+.PHONY: help setup setup-dev setup-tests demo lint format contract test test-frontend test-containers fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -129,6 +129,7 @@ def _limits(settings: Settings) -> Sequence[Limit]:
         Limit("POLL_MAX_LIMIT", MAX_LIMIT, "Notifications in the answer to a poll, at most."),
         Limit("POLL_MAX_WAIT_S", round(MAX_WAIT_S), "The longest wait of a poll, in seconds."),
         Limit("MAX_FRAME_BYTES", gateway.max_frame_bytes, "The longest message of a client (default)."),
+        Limit("MAX_FRAMES_PER_S", round(gateway.max_frames_per_s), "What a client may send (default)."),
         Limit("PING_INTERVAL_MS", round(gateway.ping_interval_s * 1000), "Between two pings (default)."),
         Limit("MAX_SOCKETS_PER_USER", gateway.max_sockets_per_user, "Connections of one user (default)."),
         Limit("HISTORY_MAX_COUNT", history.max_count, "Notifications that a log keeps at least (default)."),

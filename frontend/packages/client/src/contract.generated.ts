@@ -147,7 +147,7 @@ export const CLOSE_MEANING: Readonly<Record<number, string>> = {
   4001: "the token expired and was not refreshed in time",
   4003: "the token is not for this user or no longer allowed",
   4008: "the user has too many sockets; reserved, now refused with 429",
-  4009: "a message was not one of the client operations",
+  4009: "a message was not one of the client operations, or far too many came",
 };
 
 /** Where a WebSocket connects. */
@@ -179,6 +179,9 @@ export const POLL_MAX_WAIT_S = 30;
 
 /** The longest message of a client (default). */
 export const MAX_FRAME_BYTES = 16384;
+
+/** What a client may send (default). */
+export const MAX_FRAMES_PER_S = 100;
 
 /** Between two pings (default). */
 export const PING_INTERVAL_MS = 25000;
