@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from doorstep.actors.runtime import main_task
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.chromium import find_chromium
 from tests.support.components import used
@@ -57,10 +58,29 @@ def _logs_of_this_test() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(autouse=True)
+def deaths(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """An actor that runs in a test and dies with its main task is written down here, and takes nobody along.
+
+    Whoever expects it takes it out: what is left fails the test.
+    """
+    deaths: list[str] = []
+    monkeypatch.setattr(main_task, "die", lambda: deaths.append("an actor died with its main task"))
+    yield deaths
+    assert deaths == []
+
+
 @pytest.fixture
 def names() -> Names:
     """Topic, group, user and batch names that no other test has."""
     return Names()
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """A directory for the Unix sockets between actors."""
+    tmp_path.chmod(0o700)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The consumer: takes events from Kafka to the logs of the users they concern."""
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from doorstep.actors.kafka.group_consumer import GroupConsumer, KafkaUnavailable
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.logging import configure_logs
+from doorstep.actors.runtime.main_task import MainTask, endless
 from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.log import Log
@@ -89,7 +89,7 @@ class Consumer:
         self._sweeper = Sweeper(contexts, self._delivery, settings.context.sweep_interval_s)
         self._membership: Membership | None = None
         self._stopped = False
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._main_task = MainTask(self._run())
 
     async def status(self) -> ConsumerStatus:
         """A snapshot."""
@@ -119,9 +119,7 @@ class Consumer:
         self._stopped = True
         if self._membership is not None:
             await self._membership.finish(_DRAIN_S)
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await self._main_task.stop()
         await self._dead_letters.stop()
         await self._connection.close()
 
@@ -137,7 +135,7 @@ class Consumer:
     async def _run(self) -> None:
         await self._redis.retry("check", partial(check_server, self._connection), StoreError)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._sweeper.run())
+            tasks.create_task(endless(self._sweeper.run()))
             tasks.create_task(self._consume())
 
     async def _consume(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from doorstep.actors.placement.topology import GATEWAY, Topology
 from doorstep.actors.runtime.exposition import exposition, merge
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.logging import configure_logs
+from doorstep.actors.runtime.main_task import MainTask
 from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
 from doorstep.gateway.asyncapi import asyncapi
@@ -51,8 +51,7 @@ class Gateway:
         self._topology = topology
         self._port_number = settings.gateway.port
         self._state = "starting"
-        self._stopped = asyncio.Event()
-        self._run = asyncio.get_running_loop().create_task(self._serve())
+        self._main_task = MainTask(self._serve())
 
     async def status(self) -> GatewayStatus:
         """How it is."""
@@ -60,10 +59,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Listen no more."""
-        self._stopped.set()
-        self._run.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._run
+        await self._main_task.stop()
 
     async def _serve(self) -> None:
         http = make_http(self._readiness, self._metrics, self._asyncapi)
@@ -76,7 +72,7 @@ class Gateway:
             self._port_number = await self._listen(port)
             self._state = "serving"
             logger.info("listening", host=self._settings.gateway.host, port=self._port_number)
-            await self._stopped.wait()
+            await asyncio.Event().wait()
         finally:
             self._state = "stopping"
             await port.stop()

@@ -13,6 +13,7 @@ from doorstep.actors.control.gateway_actor import Gateway
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.placement.topology import GATEWAY, SUPERVISOR, Start, Topology, plan
 from doorstep.actors.runtime.logging import configure_logs
+from doorstep.actors.runtime.main_task import MainTask
 from doorstep.config.settings import Settings
 
 _RECONCILE_S = 10.0
@@ -56,11 +57,11 @@ class Supervisor:
         configure_logs(settings, SUPERVISOR)
         self._settings = settings
         self._topology = topology
-        self._task = asyncio.get_running_loop().create_task(self._reconcile_forever())
+        self._main_task = MainTask(self._reconcile_forever())
 
     async def stop(self) -> None:
         """Let the consumers finish first, then the sockets, then the port. 3.7 s at most."""
-        self._task.cancel()
+        await self._main_task.stop()
         deadline = asyncio.get_running_loop().time() + _STOP_S
         for names in (self._topology.consumers, self._topology.holders, (GATEWAY,)):
             left = max(deadline - asyncio.get_running_loop().time(), 0.1)

@@ -5,7 +5,6 @@ import random
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +21,7 @@ from doorstep.actors.placement.topology import Topology
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.logging import configure_logs
+from doorstep.actors.runtime.main_task import MainTask, endless
 from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
@@ -123,7 +123,7 @@ class Holder:
         self._feed = Feed(self._connection, self._push, self._on_subscribed, self._on_lost)
         self._state = "starting"
         self._opening: set[asyncio.Task[None]] = set()
-        self._run = asyncio.get_running_loop().create_task(self._serve())
+        self._main_task = MainTask(self._serve())
 
     async def status(self) -> HolderStatus:
         """How it is."""
@@ -154,9 +154,7 @@ class Holder:
             after_ms = random.randint(1, spread_ms)  # noqa: S311 - only spreads the reconnects
             subscriber.close(CloseCode.SERVICE_RESTART, after_ms)
         await asyncio.sleep(_LAST_WORDS_S)
-        self._run.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._run
+        await self._main_task.stop()
         await self._feed.stop()
         await self._connection.close()
 
@@ -191,8 +189,8 @@ class Holder:
         await self._feed.start()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._feed.subscribe(self._owned))
-            tasks.create_task(self._catch_up.run())
-            tasks.create_task(self._audit())
+            tasks.create_task(endless(self._catch_up.run()))
+            tasks.create_task(endless(self._audit()))
 
     # A new connection
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import redis
 
@@ -111,3 +112,26 @@ async def test_kafka_stopped_for_10_s(
         assert told["reasons"]["kafka"]["state"] == "open"
         assert all(browser.journal.connects == 1 for browser in browsers)
         await asyncio.to_thread(service.wait_until_ready)
+
+
+async def test_a_holder_that_cannot_listen_dies_loudly_until_it_can(
+    serve: ServiceFactory, names: Names, run_dir: Path
+) -> None:
+    """Root may write everywhere; what even root can't replace by a socket is a directory."""
+    service = await asyncio.to_thread(serve, DOORSTEP_RUN_DIR=str(run_dir))
+    place = run_dir / "holder-0.sock"
+    place.unlink()
+    place.mkdir()
+    await asyncio.to_thread(service.kill, "Holder")
+    await asyncio.to_thread(
+        service.process.wait_until,
+        lambda: service.process.log.read_text().count("the main task is over") >= 2,
+        what="a holder that dies again and again",
+        timeout_s=30,
+    )
+    assert f"can't listen at {place}" in service.process.log.read_text()
+    assert not service.is_ready()
+    place.rmdir()
+    await asyncio.to_thread(service.wait_until_ready)
+    async with Browser(service.address, names.user()):
+        pass

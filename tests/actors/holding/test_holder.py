@@ -115,12 +115,6 @@ async def _no_metrics() -> bytes:
     return b""
 
 
-@pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    tmp_path.chmod(0o700)
-    return tmp_path
-
-
 async def test_a_push_reaches_every_device(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
     user = names.user()
     async with (

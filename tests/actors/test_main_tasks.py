@@ -1,0 +1,131 @@
+"""Every task that an actor has for good: an exception in it is not survived in silence."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from doorstep.actors.consuming import consumer as consumer_module
+from doorstep.actors.consuming.assignment import Assignment
+from doorstep.actors.consuming.consumer import Consumer
+from doorstep.actors.consuming.membership import Membership
+from doorstep.actors.consuming.sweeper import Sweeper
+from doorstep.actors.control.gateway_actor import Gateway
+from doorstep.actors.control.supervisor import Supervisor
+from doorstep.actors.holding.catch_up import CatchUp
+from doorstep.actors.holding.holder import Holder
+from doorstep.actors.placement.topology import Topology
+from doorstep.config.settings import Settings, load_settings
+from doorstep.gateway.handover import Receiver
+from doorstep.gateway.port import PublicPort
+from tests.actors.consuming.consumer_world import World
+from tests.support.servers import ValkeyServer
+from tests.support.service import SECRET
+
+
+class Actor(Protocol):
+    """As much of an actor as there is to stop."""
+
+    async def stop(self) -> None: ...
+
+
+def holder(settings: Settings, topology: Topology) -> Actor:
+    return Holder("holder-0", settings, topology)
+
+
+def consumer(settings: Settings, _: Topology) -> Actor:
+    return Consumer("consumer-0", settings)
+
+
+def gateway(settings: Settings, topology: Topology) -> Actor:
+    return Gateway(settings, topology)
+
+
+def supervisor(settings: Settings, topology: Topology) -> Actor:
+    return Supervisor(settings, topology)
+
+
+async def _raise(*_: object) -> None:
+    raise LookupError("injected")
+
+
+async def until(holds: Callable[[], Any], within_s: float = 30) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("start", "owner", "method"),
+    [
+        (holder, Receiver, "start"),
+        (holder, Holder, "_audit"),
+        (holder, CatchUp, "run"),
+        (consumer, Sweeper, "run"),
+        (consumer, Consumer, "_consume"),
+        (gateway, PublicPort, "start"),
+        (supervisor, Supervisor, "_reconcile_forever"),
+    ],
+)
+async def test_an_actor_dies_with_any_of_its_tasks(
+    *,
+    start: Callable[[Settings, Topology], Actor],
+    owner: type,
+    method: str,
+    valkey: ValkeyServer,
+    run_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    deaths: list[str],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    settings = load_settings(
+        None, redis={"url": valkey.url}, auth={"hs256_secret": SECRET}, gateway={"port": 0}
+    )
+    monkeypatch.setattr(owner, method, _raise)
+    actor = start(settings, Topology.of(holders=1, consumers=0, run_dir=run_dir))
+    await until(lambda: deaths)
+    assert "LookupError: injected" in capfd.readouterr().err
+    if start is not supervisor:  # which would ask Ray for the others
+        await actor.stop()
+    deaths.clear()
+
+
+_OF_A_MEMBERSHIP = (
+    (Membership, "_beat"),
+    (Membership, "_read"),
+    (Membership, "_watch_redis"),
+    (Membership, "_watch_kafka"),
+    (Assignment, "_settle"),
+    (Assignment, "_work"),
+    (Assignment, "_commit_regularly"),
+)
+
+
+async def test_a_consumer_begins_anew_after_a_fault_in_any_task_of_its_membership(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sound: list[str] = []
+
+    def fails_once(owner: type, method: str) -> Callable[[Any], Awaitable[None]]:
+        work: Callable[[Any], Awaitable[None]] = getattr(owner, method)
+
+        async def fail(self: Any) -> None:
+            if method not in sound:
+                sound.append(method)
+                raise LookupError(f"injected into {method}")
+            await work(self)
+
+        return fail
+
+    monkeypatch.setattr(consumer_module, "_AFTER_A_FAULT_S", 0.05)
+    for owner, method in _OF_A_MEMBERSHIP:
+        monkeypatch.setattr(owner, method, fails_once(owner, method))
+    async with world.consumer():
+        await until(lambda: len(sound) == len(_OF_A_MEMBERSHIP))
+    told = capfd.readouterr().err
+    assert [method for method in sound if f"injected into {method}" not in told] == []
