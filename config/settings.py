@@ -95,6 +95,9 @@ class AuthSettings(_Section):
     """How a browser proves which user it is."""
 
     hs256_secret: SecretStr | None = None
+    hs256_secrets_file: Path | None = None
+    """Several secrets, one a line, so that one can be rotated: the first signs, all verify. Read again when
+    it changes. `hs256_secret`, where it is set too, comes before them."""
     jwks_url: str | None = None
     issuer: str | None = None
     audience: str | None = None

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 
 from doorstep.config.settings import AuthSettings
 from doorstep.demo.problems import Refused
-from doorstep.gateway.auth import Authenticator, AuthSetupError
+from doorstep.gateway.auth import Authenticator, AuthSetupError, secrets_of
 
 TOKEN_LIFETIME_S = 600
 GATEWAY_PORT = web.AppKey("gateway_port", int)
@@ -46,10 +46,10 @@ class Identity:
     """
 
     def __init__(self, settings: AuthSettings) -> None:
-        if settings.hs256_secret is None:
+        self._secrets = secrets_of(settings)
+        if not self._secrets:
             raise AuthSetupError("the demo signs its own tokens: set DOORSTEP_AUTH__HS256_SECRET")
         self._settings = settings
-        self._secret = settings.hs256_secret
         self._authenticator = Authenticator(settings)
 
     def mint(self, user_id: str) -> str:
@@ -58,7 +58,7 @@ class Identity:
         claims: dict[str, object] = {"sub": user_id, "iat": now, "exp": now + TOKEN_LIFETIME_S}
         claims |= {"iss": self._settings.issuer} if self._settings.issuer else {}
         claims |= {"aud": self._settings.audience} if self._settings.audience else {}
-        return jwt.encode(claims, self._secret.get_secret_value(), algorithm="HS256")
+        return jwt.encode(claims, self._secrets.signing, algorithm="HS256")
 
     def routes(self) -> Sequence[web.RouteDef]:
         """What it serves."""

@@ -19,9 +19,9 @@ from doorstep.config.settings import AuthSettings
 from doorstep.gateway.head import Head
 from doorstep.gateway.key_set import KeySet, KeysUnavailableError
 from doorstep.gateway.query import fields_of
-from doorstep.gateway.secret import ALGORITHM, SharedSecret
+from doorstep.gateway.secret import ALGORITHM
+from doorstep.gateway.shared_secrets import SharedSecrets
 
-MIN_SECRET_BYTES = 32
 MAX_TOKEN_BYTES = 8192
 MAX_TIME_S = 253402300800
 """The first second of the year 10000."""
@@ -61,31 +61,30 @@ class Authenticator:
     def __init__(self, settings: AuthSettings) -> None:
         self.allow_query_token = settings.allow_query_token
         self._settings = settings
-        secret = _secret_of(settings)
-        self._secret = None if secret is None else _key_of(secret)
-        self._usual = None if secret is None else SharedSecret(secret, settings)
+        self._secrets = secrets_of(settings)
         self._keys = _keys_of(settings)
-        if secret is None and self._keys is None:
+        if not self._secrets and self._keys is None:
             raise AuthSetupError(
-                "no way to verify tokens: set DOORSTEP_AUTH__HS256_SECRET or DOORSTEP_AUTH__JWKS_URL"
+                "no way to verify tokens: set DOORSTEP_AUTH__HS256_SECRET, "
+                "DOORSTEP_AUTH__HS256_SECRETS_FILE or DOORSTEP_AUTH__JWKS_URL"
             )
 
     async def authenticate(self, token: str) -> Claims:
         """The claims of a valid token; raises `AuthError`."""
         if len(token) > MAX_TOKEN_BYTES:
             raise AuthError("token_invalid", f"the token is longer than {MAX_TOKEN_BYTES} bytes")
-        if self._usual is not None:
-            payload = self._usual.payload_of(token, time.time())
-            if payload is not None:
-                return _claims(payload)
-        key = await self._key_for(_header_of(token))
+        payload = self._secrets.payload_of(token, time.time())
+        if payload is not None:
+            return _claims(payload)
+        key = await self._key_for(token, _header_of(token))
         return _claims(self._verify(token, key))
 
-    async def _key_for(self, header: Mapping[str, Any]) -> PyJWK:
+    async def _key_for(self, token: str, header: Mapping[str, Any]) -> PyJWK:
         if "crit" in header:
             raise AuthError("token_invalid", "the token needs an extension that is not understood here")
-        if self._secret is not None and header.get("alg") == self._secret.algorithm_name:
-            return self._secret
+        secret = self._secrets.key_for(token) if header.get("alg") == ALGORITHM else None
+        if secret is not None:
+            return secret
         if self._keys is None:
             raise AuthError("token_invalid", "the token's algorithm is not accepted")
         try:
@@ -141,28 +140,12 @@ def bearer_of(head: Head, *, allow_query: bool) -> str | None:
     return fields_of(head.query).get("token") if allow_query else None
 
 
-def _secret_of(settings: AuthSettings) -> bytes | None:
-    if settings.hs256_secret is None:
-        return None
-    secret = settings.hs256_secret.get_secret_value().encode()
-    if len(secret) < MIN_SECRET_BYTES:
-        raise AuthSetupError(
-            f"DOORSTEP_AUTH__HS256_SECRET has {len(secret)} bytes; HS256 needs at least {MIN_SECRET_BYTES} "
-            "(RFC 7518, 3.2): make one with `openssl rand -hex 32`"
-        )
-    return secret
-
-
-def _key_of(secret: bytes) -> PyJWK:
-    """The secret in the form that has its one algorithm with it."""
-    key = PyJWK({"kty": "oct", "alg": ALGORITHM, "k": base64.urlsafe_b64encode(secret).decode("ascii")})
+def secrets_of(settings: AuthSettings) -> SharedSecrets:
+    """The shared secrets that are configured, maybe none; raises `AuthSetupError`."""
     try:
-        key.Algorithm.prepare_key(key.key)
-    except jwt.InvalidKeyError as exc:
-        raise AuthSetupError(
-            "DOORSTEP_AUTH__HS256_SECRET is a public key or a key in JSON, which is no secret"
-        ) from exc
-    return key
+        return SharedSecrets(settings)
+    except (OSError, ValueError) as exc:
+        raise AuthSetupError(str(exc)) from exc
 
 
 def _keys_of(settings: AuthSettings) -> KeySet | None:

@@ -27,8 +27,13 @@ class SharedSecret:
     """Recognizes the tokens of a secret, and judges their claims."""
 
     def __init__(self, secret: bytes, settings: AuthSettings) -> None:
-        self._secret = secret
+        self.secret = secret
         self._settings = settings
+
+    def signed(self, token: str) -> bool:
+        """Whether a token was signed with this secret; nothing else about it is judged."""
+        form = _FORM.fullmatch(token)
+        return form is not None and self._made(*form.groups())
 
     def payload_of(self, token: str, now: float) -> dict[str, Any] | None:
         """The payload of a usual token that is good at the time `now`; None for any other.
@@ -40,11 +45,14 @@ class SharedSecret:
         if form is None:
             return None
         header, payload, signature = form.groups()
-        right = hmac.digest(self._secret, f"{header}.{payload}".encode("ascii"), hashlib.sha256)
-        if not hmac.compare_digest(_base64url(right), signature.encode("ascii")):
+        if not self._made(header, payload, signature):
             return None
         claims = _object_in(payload) if _is_usual(header) else None
         return claims if claims is not None and self._are_good(claims, now) else None
+
+    def _made(self, header: str, payload: str, signature: str) -> bool:
+        right = hmac.digest(self.secret, f"{header}.{payload}".encode("ascii"), hashlib.sha256)
+        return hmac.compare_digest(_base64url(right), signature.encode("ascii"))
 
     def _are_good(self, claims: dict[str, Any], now: float) -> bool:
         times = (claims.get("exp"), claims.get("iat", 0), claims.get("nbf", 0))

@@ -357,7 +357,7 @@ async def test_without_the_providers_keys_it_is_not_the_clients_fault() -> None:
 @pytest.mark.parametrize(
     ("auth", "hint"),
     [
-        (AuthSettings(), "DOORSTEP_AUTH__HS256_SECRET or DOORSTEP_AUTH__JWKS_URL"),
+        (AuthSettings(), "DOORSTEP_AUTH__HS256_SECRETS_FILE or DOORSTEP_AUTH__JWKS_URL"),
         (AuthSettings(hs256_secret=SecretStr("s3cret")), "has 6 bytes; HS256 needs at least 32"),
         (AuthSettings(hs256_secret=SecretStr("")), "has 0 bytes"),
         (AuthSettings(hs256_secret=SecretStr(RSA.public_pem().decode())), "is no secret"),
