@@ -17,7 +17,7 @@ help: ## list the targets
 
 setup: $(VENV)/.runtime ## install Doorstep into .venv (pip only, from the hash-locked requirements)
 
-demo: setup ## run the demo: broker, Valkey, Ray, services and page (make demo ARGS=--check to test it)
+demo: $(VENV)/.demo ## run the demo: broker, Valkey, Ray, services and page (make demo ARGS=--check to test it)
 	$(BIN)/doorstep demo $(ARGS)
 
 setup-dev: $(VENV)/.dev build/types/.linked ## install what lint and tests need into .venv
@@ -56,6 +56,7 @@ fuzz: setup-dev ## a million rounds of each kind of random input (FUZZ_SEED=… 
 lock: ## write requirements/*.txt from pyproject.toml (needs uv; make lock ARGS=--upgrade)
 	@command -v uv >/dev/null || { echo "uv is missing: $(PYTHON) -m pip install uv"; exit 1; }
 	$(call compile,dev,--extra dev $(ARGS))
+	$(call compile,demo,--extra demo --constraint requirements/dev.txt $(ARGS))
 	$(call compile,runtime,--constraint requirements/dev.txt $(ARGS))
 	@! grep -n '://' requirements/*.txt || { echo "a lock names a host"; exit 1; }
 
@@ -87,6 +88,9 @@ $(BIN)/pip:
 
 $(VENV)/.runtime: $(BIN)/pip requirements/runtime.txt pyproject.toml
 	$(call install,runtime)
+
+$(VENV)/.demo: $(VENV)/.runtime requirements/demo.txt
+	$(call install,demo)
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
 	$(call install,dev)

@@ -7,9 +7,9 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
-from yarl import URL
 
 from doorstep.actors.control.cluster import Cluster
 from doorstep.config.routes import load_routes
@@ -58,7 +58,7 @@ async def running_demo(settings: Settings, host: str, port: int, say: Say) -> As
             _kafka(settings, say) as settings,
             _redis(settings, say) as settings,
             _doorstep(settings, say) as gateway_url,
-            running_services(settings.kafka, identity, listener, gateway_port=URL(gateway_url).port or 80),
+            running_services(settings.kafka, identity, listener, gateway_port=urlsplit(gateway_url).port or 80),
         ):
             demo = Demo(f"http://{_name_of(host)}:{page_port}", gateway_url)
             async with _progress(say):
@@ -121,7 +121,7 @@ async def _redis(settings: Settings, say: Say) -> AsyncIterator[Settings]:
         yield settings
         return
     async with embedded_valkey() as url:
-        say(f"Valkey    embedded server at {URL(url).authority.rpartition('@')[2]}")
+        say(f"Valkey    embedded server at {urlsplit(url).netloc.rpartition('@')[2]}")
         update = {"url": SecretStr(url)}
         yield settings.model_copy(update={"redis": settings.redis.model_copy(update=update)})
 

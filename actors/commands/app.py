@@ -1,5 +1,6 @@
 """The `doorstep` command: its verbs, one file each, and those of other packages."""
 
+import sys
 from importlib.metadata import entry_points
 
 import typer
@@ -28,3 +29,16 @@ def _add_commands_of_other_packages() -> None:
 
 
 _add_commands_of_other_packages()
+
+
+def main() -> None:
+    """What `doorstep` runs. A command whose libraries are not installed says how to get them."""
+    try:
+        app()
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.startswith("doorstep"):
+            raise
+        sys.exit(
+            f"doorstep: {missing.name} is not installed. `doorstep demo` needs `pip install 'doorstep[demo]'`, "
+            "`doorstep bench` needs `pip install 'doorstep[bench]'`"
+        )

