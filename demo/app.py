@@ -58,7 +58,9 @@ async def running_demo(settings: Settings, host: str, port: int, say: Say) -> As
             _kafka(settings, say) as settings,
             _redis(settings, say) as settings,
             _doorstep(settings, say) as gateway_url,
-            running_services(settings.kafka, identity, listener, gateway_port=urlsplit(gateway_url).port or 80),
+            running_services(
+                settings.kafka, identity, listener, gateway_port=urlsplit(gateway_url).port or 80
+            ),
         ):
             demo = Demo(f"http://{_name_of(host)}:{page_port}", gateway_url)
             async with _progress(say):

@@ -92,7 +92,9 @@ def test_no_exception_is_out_of_date() -> None:
 
 
 def test_imports_are_found_wherever_they_are() -> None:
-    source = "import os, ray.util\ndef f():\n    from aiohttp import web\nfrom . import x\nimport doorstep.config"
+    source = (
+        "import os, ray.util\ndef f():\n    from aiohttp import web\nfrom . import x\nimport doorstep.config"
+    )
     assert set(imported(source)) == {"ray", "aiohttp"}
 
 

