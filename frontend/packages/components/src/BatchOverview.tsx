@@ -1,0 +1,69 @@
+import { useBatch } from "@doorstep/client/react";
+import type { Uploader } from "@doorstep/client/upload";
+import { type ReactElement, useId } from "react";
+import { Announcer } from "./Announcer.tsx";
+import { FileErrors } from "./FileErrors.tsx";
+import { type Row, rowsOf } from "./rows.ts";
+import { summaryOf } from "./sentences.ts";
+import { useUploads } from "./UploadList.tsx";
+
+export interface BatchOverviewProps {
+  readonly batchId: string;
+  readonly uploader: Uploader;
+  readonly title?: string;
+}
+
+/** Which file has become which essay, what failed and why, and how many essays are still free. */
+export function BatchOverview({ batchId, uploader, title = "Files and essays" }: BatchOverviewProps): ReactElement {
+  const heading = useId();
+  const batch = useBatch(batchId);
+  const rows = rowsOf(batch, useUploads(uploader));
+  const settled = rows.filter(({ status }) => status === "assigned" || status === "failed").length;
+  const free = [...batch.essaySlots.values()].filter(({ fileUploadId }) => !fileUploadId).length;
+  return (
+    <section className="ds-batch" aria-labelledby={heading}>
+      <h2 id={heading}>{title}</h2>
+      <Announcer batch={batch} />
+      <p className="ds-summary">{summaryOf(rows)}</p>
+      {rows.length > 0 && <progress aria-label="Files settled" max={rows.length} value={settled} />}
+      <FileErrors rows={rows} />
+      {rows.length > 0 && (
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">File</th>
+              <th scope="col">Essay</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((row) => (
+              <FileRow key={row.key} row={row} />
+            ))}
+          </tbody>
+        </table>
+      )}
+      {free > 0 && <p className="ds-free">{free === 1 ? "1 essay has no file yet." : `${free} essays have no file yet.`}</p>}
+    </section>
+  );
+}
+
+function FileRow({ row }: { readonly row: Row }): ReactElement {
+  const { filename, status, trackingId } = row;
+  return (
+    <tr data-status={status}>
+      <th scope="row">
+        <span className="ds-name">{filename}</span>
+        {trackingId && <code>{trackingId}</code>}
+      </th>
+      <td>
+        <Fate row={row} />
+      </td>
+    </tr>
+  );
+}
+
+function Fate({ row: { status, essayId, error } }: { readonly row: Row }): ReactElement {
+  if (status === "assigned") return <code>{essayId}</code>;
+  if (status === "failed") return <span>{error?.message}</span>;
+  return <span>{status === "uploading" ? "Being sent" : "Being processed"}</span>;
+}

@@ -1,0 +1,54 @@
+"""What browser tests of `frontend/` need: its packages built, a Chromium, and a place to load pages from."""
+
+import contextlib
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tests.demo.browser import Browser, chromium
+from tests.support.components import missing
+
+ROOT = Path(__file__).parents[2]
+FRONTEND = ROOT / "frontend"
+ARTIFACTS = ROOT / "build" / "artifacts"
+
+
+def npm(*arguments: str, directory: Path = FRONTEND) -> None:
+    """Run npm and wait for it; what it says is in the error if it fails."""
+    done = subprocess.run(
+        ["npm", "--silent", *arguments], cwd=directory, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"npm {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    """`frontend/`, with `@doorstep/client` built."""
+    if not (FRONTEND / "node_modules" / ".installed").exists():
+        missing("Node's packages", "run `make test-frontend`; it needs Node 20 or later with npm")
+    npm("run", "build", "--workspace", "@doorstep/client")
+    return FRONTEND
+
+
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    """A Chromium with an empty profile."""
+    async with chromium(tmp_path) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def serving(directory: Path) -> AsyncIterator[str]:
+    """Serve the files of a directory; yields the address of its `index.html`."""
+    site = web.Application()
+    site.router.add_static("/", directory)
+    runner = web.AppRunner(site, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/index.html"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,92 @@
+"""The React components in a real browser: what axe finds, what fits, and what a keyboard reaches."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.demo.browser import Browser, Tab
+from tests.frontend.conftest import ARTIFACTS, npm, serving
+
+UNREACHABLE = '{code: "unreachable", detail: "The server did not answer.", retryable: true}'
+
+SCREENS = {
+    "phone": (320, 640, {}),
+    "laptop": (1280, 900, {}),
+    "dark": (1280, 900, {"prefers-color-scheme": "dark"}),
+    "forced-colours": (1280, 900, {"forced-colors": "active"}),
+    "4k": (3840, 2160, {}),
+}
+"""Width and height in CSS pixels, and media features."""
+
+
+@pytest.fixture
+async def gallery(built: Path, browser: Browser) -> AsyncIterator[Tab]:
+    """A page with every component in every state, as React in StrictMode shows them."""
+    npm("run", "gallery", "--workspace", "@doorstep/components", directory=built)
+    async with serving(built / "packages" / "components" / "dist" / "gallery") as address:
+        tab = await browser.tab()
+        await tab.open(address)
+        await tab.until("Boolean(window.gallery && document.querySelector('.ds-status'))")
+        await tab.evaluate("gallery.fill()")
+        await tab.evaluate(f"gallery.status({{state: 'waiting', retryInMs: 4000, because: {UNREACHABLE}}})")
+        await tab.until("document.querySelector('.ds-status button') !== null")
+        yield tab
+
+
+async def show(tab: Tab, screen: str) -> None:
+    width, height, features = SCREENS[screen]
+    await tab.size(width, height)
+    wanted = {"prefers-color-scheme": "light", "prefers-reduced-motion": "reduce", **features}
+    listed = [{"name": name, "value": value} for name, value in wanted.items()]
+    await tab.call("Emulation.setEmulatedMedia", features=listed)
+
+
+async def test_axe_finds_nothing_and_everything_fits(built: Path, gallery: Tab) -> None:
+    await gallery.evaluate((built / "node_modules" / "axe-core" / "axe.min.js").read_text() + ";0")
+    for screen in SCREENS:
+        await show(gallery, screen)
+        found = await gallery.evaluate(
+            "axe.run().then(({violations}) => JSON.stringify(violations, null, 1))"
+        )
+        assert found == "[]", f"{screen}: {found}"
+        width = await gallery.evaluate("document.documentElement.scrollWidth")
+        assert width <= SCREENS[screen][0], screen
+        await gallery.screenshot(ARTIFACTS / f"components-{screen}.png")
+
+
+async def test_every_button_is_reached_and_pressed_from_the_keyboard(gallery: Tab) -> None:
+    await gallery.evaluate("document.body.focus()")
+    names = []
+    for _ in range(8):
+        await gallery.press("Tab")
+        focused = "(e => e.getAttribute('aria-label') ?? e.labels?.[0]?.textContent ?? e.textContent)"
+        names.append(await gallery.evaluate(f"{focused}(document.activeElement)"))
+    assert names[:6] == [
+        "Try again now",
+        "Choose essay files, or drop them here",
+        "Stop: queued.txt",
+        "Stop: sending.txt",
+        "Send again: failed.txt",
+        "Send again: aborted.txt",
+    ]
+    await gallery.evaluate("document.querySelector('.ds-uploads [data-state=failed] button').focus()")
+    await gallery.press("Enter", "\r")
+    await gallery.until("gallery.calls().at(-1) === 'key-failed.txt sending'")
+    assert await gallery.evaluate("document.activeElement.getAttribute('aria-label')") == "Stop: failed.txt"
+
+
+async def test_the_outline_of_what_has_focus_is_seen(gallery: Tab) -> None:
+    await gallery.press("Tab")
+    width = await gallery.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")
+    assert width >= 2
+
+
+async def test_a_file_that_becomes_an_essay_is_shown_in_its_row_and_said_once(gallery: Tab) -> None:
+    await gallery.evaluate("gallery.assign('0f9d2c1e-0000-4000-8000-000000000004')")
+    row = "[...document.querySelectorAll('tr')].find(row => row.textContent.includes('作文.txt'))"
+    await gallery.until(f"{row}.dataset.status === 'assigned'")
+    await gallery.until("document.querySelector('.ds-said').textContent.includes('become')")
+    assert (
+        await gallery.evaluate("document.querySelectorAll('[aria-live=assertive], [role=alert]').length") == 0
+    )
