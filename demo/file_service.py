@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+import itertools
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from doorstep.demo.wire import CONTENT_PROVISIONED, VALIDATION_FAILED, Data, Tra
 SERVICE = "file-service"
 MAX_FILE_BYTES = 1 << 20
 MAX_FILES = 500
+
+_KEYED_UPLOADS = uuid.UUID("6f0a1f0e-6d5c-4c55-9f43-2b8f5d0f3a11")
 
 
 class ContentStore:
@@ -79,7 +82,8 @@ class FileService:
     came.
 
     202 means that every file is stored, and that Kafka has what became of it: either
-    `EssayContentProvisionedV1` or `EssayValidationFailedV1`.
+    `EssayContentProvisionedV1` or `EssayValidationFailedV1`. A request that is repeated with the same
+    `Idempotency-Key` gets the same `file_upload_id`s: to whoever takes files by their id, the same files.
     """
 
     def __init__(self, store: ContentStore, registry: BatchRegistry, publisher: Publisher) -> None:
@@ -92,7 +96,8 @@ class FileService:
         return [web.post("/v1/files/batch", self._upload)]
 
     async def _upload(self, request: web.Request) -> web.Response:
-        batch_id, uploads = await _read_form(request)
+        ids = upload_ids(user_of(request), request.headers.get("Idempotency-Key"))
+        batch_id, uploads = await _read_form(request, ids)
         self._registry.of_user(batch_id, user_of(request))
         trace = Trace.of_request(request.headers)
         await asyncio.gather(*(self._process(batch_id, upload, trace) for upload in uploads))
@@ -112,11 +117,17 @@ class FileService:
         await self._publisher.publish(topic, upload.file_upload_id, data, trace)
 
 
-async def _read_form(request: web.Request) -> tuple[str, Sequence[Upload]]:
+def upload_ids(user_id: str, key: str | None) -> Iterator[str]:
+    """Ids for the files of one request: the same for the same user and key, new ones without a key."""
+    for index in itertools.count():
+        yield str(uuid.uuid4() if key is None else uuid.uuid5(_KEYED_UPLOADS, f"{user_id} {key} {index}"))
+
+
+async def _read_form(request: web.Request, ids: Iterator[str]) -> tuple[str, Sequence[Upload]]:
     if request.content_type != "multipart/form-data":
         raise Refused(400, "not_multipart", "Send the files as multipart/form-data.")
     try:
-        batch_id, uploads = await _read_parts(await request.multipart())
+        batch_id, uploads = await _read_parts(await request.multipart(), ids)
     except ValueError as error:
         raise Refused(400, "bad_multipart", f"The form cannot be read: {error}.") from error
     if not batch_id or not 0 < len(uploads) <= MAX_FILES:
@@ -124,7 +135,7 @@ async def _read_form(request: web.Request) -> tuple[str, Sequence[Upload]]:
     return batch_id, uploads
 
 
-async def _read_parts(form: MultipartReader) -> tuple[str, Sequence[Upload]]:
+async def _read_parts(form: MultipartReader, ids: Iterator[str]) -> tuple[str, Sequence[Upload]]:
     batch_id, uploads = "", []
     async for part in form:
         if not isinstance(part, BodyPartReader):
@@ -132,14 +143,14 @@ async def _read_parts(form: MultipartReader) -> tuple[str, Sequence[Upload]]:
         if part.name == "batch_id":
             batch_id = await part.text()
         elif part.name == "files" and part.filename:
-            uploads.append(await _read_file(part, part.filename))
+            uploads.append(await _read_file(next(ids), part, part.filename))
     return batch_id, uploads
 
 
-async def _read_file(part: BodyPartReader, name: str) -> Upload:
+async def _read_file(file_upload_id: str, part: BodyPartReader, name: str) -> Upload:
     # Browsers write a quotation mark in a file name so (HTML, "multipart form data").
     name = name.replace("%22", '"')
-    return Upload(str(uuid.uuid4()), name, bytes(await part.read(decode=True)))
+    return Upload(file_upload_id, name, bytes(await part.read(decode=True)))
 
 
 def _provisioned(batch_id: str, upload: Upload, raw_id: str, text_id: str, trace: Trace) -> Data:

@@ -41,26 +41,41 @@ class BatchView:
 
     batch_id: str
     user_id: str | None = None
-    expected: int = 0
+    essay_ids: Sequence[str] = ()
     files: dict[str, EssayFile] = field(default_factory=dict)
     created_at: str = field(default_factory=now)
 
     def answer(self) -> Data:
-        """`BatchStatusResponse`: counts, and every file in the order it became known."""
+        """`BatchStatusResponse`: counts, every file in the order it became known, and every essay of the
+        registration with the file that it has, if any."""
         files = list(self.files.values())
         done = sum(file.status == "ready_for_processing" for file in files)
         failed = sum(file.status == "content_ingestion_failed" for file in files)
+        expected = len(self.essay_ids)
         return {
             "batch_id": self.batch_id,
             "user_id": self.user_id,
-            "overall_status": "ready" if done + failed >= self.expected else "pending_content",
-            "essay_count": self.expected,
+            "overall_status": "ready" if done + failed >= expected else "pending_content",
+            "essay_count": expected,
             "completed_essay_count": done,
             "failed_essay_count": failed,
             "essays": [asdict(file) for file in files],
+            "essay_slots": self._slots(),
             "created_at": self.created_at,
             "last_updated": max((file.last_updated for file in files), default=self.created_at),
         }
+
+    def _slots(self) -> Sequence[Data]:
+        file_of = {file.essay_id: file for file in self.files.values() if file.essay_id}
+        return [_slot(essay_id, file_of.get(essay_id)) for essay_id in self.essay_ids]
+
+
+def _slot(essay_id: str, file: EssayFile | None) -> Data:
+    return {
+        "essay_id": essay_id,
+        "file_upload_id": file.file_upload_id if file else None,
+        "text_storage_id": file.text_storage_id if file else None,
+    }
 
 
 class ReadModel:
@@ -101,7 +116,7 @@ class ReadModel:
     def _registered(self, data: Data) -> None:
         batch = self._batch(data["entity_id"])
         batch.user_id = data["user_id"]
-        batch.expected = data["expected_essay_count"]
+        batch.essay_ids = data["essay_ids"]
 
     def _assigned(self, data: Data) -> None:
         file = self._file(data["batch_id"], data)

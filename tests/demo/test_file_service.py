@@ -1,10 +1,11 @@
 """What is an essay, and what is not; and what is stored stays."""
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from doorstep.demo.file_service import MAX_FILE_BYTES, ContentStore, InvalidFileError, essay_text
+from doorstep.demo.file_service import MAX_FILE_BYTES, ContentStore, InvalidFileError, essay_text, upload_ids
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,12 @@ async def test_what_is_stored_can_be_had_again(tmp_path: Path) -> None:
     ids = [await store.put(content) for content in (b"one", b"two", b"one")]
     assert [await store.get(one) for one in ids] == [b"one", b"two", b"one"]
     assert all(len(one) == 32 and int(one, 16) >= 0 for one in ids)
+
+
+def test_a_request_with_a_key_is_repeated_with_the_ids_of_the_first_time() -> None:
+    def ids(user: str, key: str | None) -> list[str]:
+        return list(islice(upload_ids(user, key), 3))
+
+    assert ids("u", "k") == ids("u", "k")
+    different = [*ids("u", "k"), *ids("u", "other"), *ids("somebody", "k"), *ids("u", None), *ids("u", None)]
+    assert len(set(different)) == 15

@@ -18,7 +18,9 @@ from doorstep.demo.wire import (
 TRACE = Trace("0b8f3a52-8d2f-4e0c-9a1d-2f1f5a0b7c11")
 
 REGISTERED = Message(
-    BATCH_REGISTERED, {"entity_id": "b", "user_id": "u", "expected_essay_count": 2, "essay_ids": []}, TRACE
+    BATCH_REGISTERED,
+    {"entity_id": "b", "user_id": "u", "expected_essay_count": 2, "essay_ids": ["e", "free"]},
+    TRACE,
 )
 PROVISIONED = Message(
     CONTENT_PROVISIONED, {"entity_id": "b", "file_upload_id": "f", "original_file_name": "Åsa.txt"}, TRACE
@@ -96,6 +98,16 @@ def test_a_batch_is_ready_when_all_its_files_are_settled() -> None:
         ("pending_content", 0, 0),
         ("pending_content", 1, 0),
         ("ready", 1, 1),
+    ]
+
+
+def test_essays_without_a_file_are_listed_too() -> None:
+    model = ReadModel()
+    for message in (ASSIGNED, REGISTERED):
+        model.apply(message)
+    assert model.of_user("u")[0].answer()["essay_slots"] == [
+        {"essay_id": "e", "file_upload_id": "f", "text_storage_id": "t"},
+        {"essay_id": "free", "file_upload_id": None, "text_storage_id": None},
     ]
 
 

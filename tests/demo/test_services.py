@@ -148,6 +148,20 @@ async def test_a_file_beyond_the_expected_count_is_told_as_excess(services: Serv
     assert (data["batch_id"], data["reason"]) == (batch_id, "NO_AVAILABLE_SLOT")
 
 
+async def test_a_repeated_upload_is_one_file_with_one_essay(services: Services, names: Names) -> None:
+    teacher = services.as_user(names.user())
+    batch_id = await teacher.register(2)
+    key = {"Idempotency-Key": names.user()}
+    first, again = [await teacher.upload(batch_id, ("a.txt", b"An essay."), headers=key) for _ in range(2)]
+    assert first.body["files"] == again.body["files"]
+    await teacher.upload(batch_id, ("b.txt", b"Another."))
+    batch = await teacher.settled(batch_id, 2)
+    assert sorted(one["filename"] for one in batch["essays"]) == ["a.txt", "b.txt"]
+    assert {one["file_upload_id"] for one in batch["essay_slots"]} == {
+        one["file_upload_id"] for one in batch["essays"]
+    }
+
+
 async def test_two_hundred_files_at_once_each_get_an_essay(services: Services, names: Names) -> None:
     teacher = services.as_user(names.user())
     batch_id = await teacher.register(200)
