@@ -12,14 +12,19 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 
 _END = b"\r\n\r\n"
-_REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (/[!-~]*|\*) HTTP/1\.([01])")
+_REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-\"$-~]+) HTTP/1\.([01])")
+_ABSOLUTE_FORM = re.compile(r"https?://([^/?]*)(/[^?]*)?(\?.*)?", re.IGNORECASE)
 _HEADER = re.compile(
     r"^([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t -~\x80-\xff]*+)\r\n",
     re.MULTILINE,
 )
 """It gives nothing back (`++`, `*+`): a long line that fails would be tried in quadratically many ways."""
 _LENGTH = re.compile(r"[0-9]{1,15}")
+_HOST = re.compile(r"(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _ONCE = ("host", "content-length", "origin", "authorization", "sec-websocket-key", "sec-websocket-version")
+
+
+_NO_REQUEST_LINE = "the request line is not `METHOD /path HTTP/1.1`"
 
 
 class HeadError(Exception):
@@ -80,14 +85,18 @@ def parse_head(data: bytes) -> Head | None:
     headers = _headers(lines)
     first = dict(reversed(headers))
     _check_headers(headers, first, minor)
+    host, target = _origin_form(target)
+    if host is not None:
+        headers = (("host", host), *(header for header in headers if header[0] != "host"))
+        first = {**first, "host": host}
+    if not is_host(first.get("host", "none")):
+        raise HeadError(400, "malformed_host", "the host is not a name or address with an optional port")
     return Head(method, target, minor, headers, first, end + len(_END))
 
 
-def body_of(head: Head, following: bytes) -> bytes:
-    """As much of the bytes after the head as belongs to its request; all of them where chunks say that."""
-    if head.get("transfer-encoding") is not None:
-        return following
-    return following[: int(head.get("content-length") or 0)]
+def is_host(text: str) -> bool:
+    """Whether that is a host as browsers send it: a name or address, and maybe a port."""
+    return _HOST.fullmatch(text) is not None
 
 
 def _check_beginning(data: bytes) -> None:
@@ -99,9 +108,20 @@ def _check_beginning(data: bytes) -> None:
 
 def _request_line(line: str) -> tuple[str, str, int]:
     match = _REQUEST_LINE.fullmatch(line)
-    if match is None or "#" in match[2]:
-        raise HeadError(400, "malformed_head", "the request line is not `METHOD /path HTTP/1.1`")
+    if match is None:
+        raise HeadError(400, "malformed_head", _NO_REQUEST_LINE)
     return match[1], match[2], int(match[3])
+
+
+def _origin_form(target: str) -> tuple[str | None, str]:
+    """The target as clients send it to a server itself, and the host of one that was written for a proxy:
+    that one counts, and not the Host header (RFC 9112, 3.2.2)."""
+    if target.startswith("/") or target == "*":
+        return None, target
+    match = _ABSOLUTE_FORM.fullmatch(target)
+    if match is None:
+        raise HeadError(400, "malformed_head", _NO_REQUEST_LINE)
+    return match[1], (match[2] or "/") + (match[3] or "")
 
 
 def _headers(lines: str) -> tuple[tuple[str, str], ...]:
@@ -121,6 +141,10 @@ def _check_headers(headers: Sequence[tuple[str, str]], first: Mapping[str, str],
         raise HeadError(400, "malformed_head", "Content-Length is not a number")
     if "content-length" in first and "transfer-encoding" in first:
         raise HeadError(400, "ambiguous_body", "both Content-Length and Transfer-Encoding")
+    if "transfer-encoding" in first or int(first.get("content-length", "0")):
+        raise HeadError(413, "body_not_accepted", "no request here has a body")
+    if "expect" in first:
+        raise HeadError(417, "expectation_failed", "nothing is expected here before the answer")
 
 
 def _check_repeated(names: Sequence[str]) -> None:

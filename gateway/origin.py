@@ -51,7 +51,7 @@ def cors_headers(origin: str | None) -> dict[str, str]:
 
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET",
-    "Access-Control-Allow-Headers": "Authorization",
+    "Access-Control-Allow-Headers": "Authorization, traceparent",
     "Access-Control-Max-Age": "600",
 }
-"""What a page may do with `/v1/notifications` (Fetch standard, CORS preflight)."""
+"""What a page may do with what it fetches here (Fetch standard, CORS preflight)."""

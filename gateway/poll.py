@@ -41,13 +41,30 @@ class PollRequest:
 class PollConnection(asyncio.Protocol):
     """Answers once, closes our side, and waits a little for the client to close its own.
 
-    `on_gone` is called once, when the connection is gone: also when the client leaves before its answer.
+    `on_gone` is called once, when the connection is gone, `on_half_closed` when the client has closed
+    its side before its answer: it may have left, or still read, which only an answer can tell.
     """
 
-    __slots__ = ("_answered", "_on_gone", "_origin", "_timer", "_transport", "_unread")
+    __slots__ = (
+        "_answered",
+        "_half_closed",
+        "_on_gone",
+        "_on_half_closed",
+        "_origin",
+        "_timer",
+        "_transport",
+        "_unread",
+    )
 
-    def __init__(self, on_gone: Callable[[], None], origin: str | None = None) -> None:
+    def __init__(
+        self,
+        on_gone: Callable[[], None],
+        origin: str | None = None,
+        on_half_closed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._on_gone = on_gone
+        self._on_half_closed = on_half_closed
+        self._half_closed = False
         self._origin = origin
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -69,6 +86,9 @@ class PollConnection(asyncio.Protocol):
             return
         self._answered = True
         self._transport.write(response)
+        if self._half_closed:
+            self._transport.close()
+            return
         self._transport.write_eof()
         self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
 
@@ -81,6 +101,13 @@ class PollConnection(asyncio.Protocol):
         self._unread += len(data)
         if self._unread > MAX_UNREAD_BYTES and self._transport is not None:
             self._transport.abort()
+
+    def eof_received(self) -> bool:
+        """Keep our side open until there is an answer."""
+        self._half_closed = True
+        if not self._answered:
+            self._on_half_closed()
+        return not self._answered
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -1,9 +1,11 @@
-"""HTTP refusals: RFC 9457 problem documents, as values and as the complete bytes of an answer."""
+"""HTTP refusals: RFC 9457 problem documents, as values and as the complete bytes of an answer. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import orjson
+
+from doorstep.gateway.head import HeadError
 
 PHRASES = {
     200: "OK",
@@ -15,6 +17,7 @@ PHRASES = {
     405: "Method Not Allowed",
     408: "Request Timeout",
     413: "Content Too Large",
+    417: "Expectation Failed",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
@@ -61,6 +64,20 @@ class Problem:
         return http_response(self.status, self.body(), PROBLEM_TYPE, headers)
 
 
+class RefusedError(Exception):
+    """A request that ends here, with the problem to answer. `facts` are for the operator's log."""
+
+    def __init__(self, problem: Problem, **facts: object) -> None:
+        super().__init__(problem.code)
+        self.problem = problem
+        self.facts = facts
+
+
+def problem_of(error: HeadError) -> Problem:
+    """What to answer to a request that is wrong by itself."""
+    return Problem(error.status, error.code, str(error))
+
+
 def http_response(status: int, body: bytes, content_type: str, headers: Mapping[str, str]) -> bytes:
     """The bytes of one HTTP/1.1 answer, after which the connection closes."""
     lines = [f"HTTP/1.1 {status} {PHRASES[status]}"]
@@ -69,3 +86,8 @@ def http_response(status: int, body: bytes, content_type: str, headers: Mapping[
         lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
     lines += ["Cache-Control: no-store", "Connection: close", "", ""]
     return "\r\n".join(lines).encode("latin-1") + body
+
+
+def without_body(response: bytes) -> bytes:
+    """The same answer to a HEAD: all of it but its content (RFC 9110, 9.3.2)."""
+    return response[: response.index(b"\r\n\r\n") + 4]

@@ -12,8 +12,8 @@ from doorstep.gateway.auth import SUBPROTOCOL_PREFIX
 from doorstep.gateway.close_codes import CLOSE_RULES, CloseCode, CloseRule
 from doorstep.gateway.json_schema import NULL, Schema, an_object, at_paths, plain
 from doorstep.gateway.messages import CONTROLS, MAX_TOKEN_CHARS, Op
+from doorstep.gateway.paths import POLL_PATH, WS_PATH
 from doorstep.gateway.poll import DEFAULT_LIMIT, MAX_LIMIT, MAX_WAIT_S
-from doorstep.gateway.port import POLL_PATH, WS_PATH
 from doorstep.gateway.upgrade import SUBPROTOCOL
 
 

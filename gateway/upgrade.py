@@ -31,8 +31,6 @@ def switching_protocols(head: Head) -> str:
 def _key_in(head: Head) -> bytes:
     if head.method != "GET" or head.minor != 1:
         raise HeadError(400, "malformed_upgrade", "a WebSocket starts with a GET of HTTP/1.1")
-    if head.get("content-length") not in (None, "0") or head.get("transfer-encoding") is not None:
-        raise HeadError(400, "malformed_upgrade", "a WebSocket starts with a request without a body")
     if head.get("sec-websocket-version") != "13":
         raise HeadError(400, "websocket_version", "Sec-WebSocket-Version must be 13")
     key = (head.get("sec-websocket-key") or "").encode("latin-1")

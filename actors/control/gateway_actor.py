@@ -20,7 +20,7 @@ from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
 from doorstep.gateway.asyncapi import asyncapi
 from doorstep.gateway.auth import Authenticator
-from doorstep.gateway.http import Readiness, make_http
+from doorstep.gateway.http import Readiness, make_pages
 from doorstep.gateway.port import PublicPort
 from doorstep.gateway.public_contract import public_contract
 
@@ -51,6 +51,8 @@ class Gateway:
         self._topology = topology
         self._port_number = settings.gateway.port
         self._state = "starting"
+        pages = make_pages(self._readiness, self._metrics, self._asyncapi)
+        self._port = PublicPort(settings.gateway, Authenticator(settings.auth), self._holder_of, pages)
         self._main_task = MainTask(self._serve())
 
     async def status(self) -> GatewayStatus:
@@ -62,27 +64,20 @@ class Gateway:
         await self._main_task.stop()
 
     async def _serve(self) -> None:
-        http = make_http(self._readiness, self._metrics, self._asyncapi)
-        await http.setup()
-        assert http.server is not None
-        port = PublicPort(
-            self._settings.gateway, Authenticator(self._settings.auth), self._holder_of, http.server
-        )
         try:
-            self._port_number = await self._listen(port)
+            self._port_number = await self._listen()
             self._state = "serving"
             logger.info("listening", host=self._settings.gateway.host, port=self._port_number)
             await asyncio.Event().wait()
         finally:
             self._state = "stopping"
-            await port.stop()
-            await http.cleanup()
+            await self._port.stop()
 
-    async def _listen(self, port: PublicPort) -> int:
+    async def _listen(self) -> int:
         """The port may still be held by a predecessor that is just dying."""
         while True:
             try:
-                return await port.start()
+                return await self._port.start()
             except OSError as error:
                 logger.error("cannot listen; trying again", error=str(error), retry_in_s=_RETRY_S)
                 await asyncio.sleep(_RETRY_S)
@@ -106,7 +101,7 @@ class Gateway:
             for name, answer in zip(names, answers, strict=True)
             if not isinstance(answer, Unreachable)
         }
-        return exposition(merge(told))
+        return exposition(merge({GATEWAY: self._port.metrics.collect(), **told}))
 
 
 def _contract_in_force(settings: Settings) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -32,7 +33,7 @@ class PollSubscriber(Subscriber):
         after = self._request.after
         super().__init__(home, parcel.user_id, after if isinstance(after, Cursor) else None)
         self._malformed = after == "malformed"
-        self.protocol = PollConnection(self._on_gone, parcel.origin)
+        self.protocol = PollConnection(self._on_gone, parcel.origin, self._on_half_closed)
         self._answered = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -53,6 +54,12 @@ class PollSubscriber(Subscriber):
         asked_for_head = self.inbox.cursor is None
         super().take(page)
         if asked_for_head or not self._request.wait:
+            self._answer(())
+
+    def _on_half_closed(self) -> None:
+        """The client waits no longer, and may be gone: it is answered with what there is."""
+        self._request = replace(self._request, wait=0)
+        if self.inbox.state == "live":
             self._answer(())
 
     def _on_gone(self) -> None:

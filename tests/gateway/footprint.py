@@ -109,7 +109,7 @@ async def guard(directory: Path, connections: int) -> None:
         return path
 
     auth = AuthSettings(hs256_secret=SecretStr(SECRET))
-    port = PublicPort(GatewaySettings(port=0), Authenticator(auth), holder_of, asyncio.Protocol)
+    port = PublicPort(GatewaySettings(port=0), Authenticator(auth), holder_of, {})
     number = await port.start()
     with _role("holder", str(path), str(connections)) as holder:
         while not path.exists():  # noqa: ASYNC110 - another process makes it

@@ -7,19 +7,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
 from pydantic import SecretStr
 
 from doorstep.config.settings import AuthSettings, GatewaySettings
 from doorstep.gateway.auth import Authenticator
 from doorstep.gateway.handover import Parcel, Receiver
-from doorstep.gateway.http import Readiness, make_http
+from doorstep.gateway.head import Head
+from doorstep.gateway.http import Page, Readiness, make_pages
 from doorstep.gateway.poll import PollConnection
 from doorstep.gateway.port import PublicPort
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 from tests.gateway.socket_server import Owner
 from tests.gateway.wire import SECRET
 
+LARGE = 8_000_000
 AUTH = AuthSettings(hs256_secret=SecretStr(SECRET), leeway_s=0)
 
 
@@ -84,17 +85,12 @@ async def _metrics() -> bytes:
     return b"doorstep_sockets 0\n"
 
 
-async def _measure(request: web.Request) -> web.Response:
-    return web.json_response({"size": len(await request.read())})
+async def _broken(_head: Head) -> Page:
+    raise RuntimeError("a bug with a secret")
 
 
-async def _headers(request: web.Request) -> web.Response:
-    return web.json_response({name.lower(): value for name, value in request.headers.items()})
-
-
-def _mount(app: web.Application) -> None:
-    app.router.add_post("/measure", _measure)
-    app.router.add_get("/headers", _headers)
+async def _large(_head: Head) -> Page:
+    return Page(b"x" * LARGE)
 
 
 @asynccontextmanager
@@ -103,11 +99,9 @@ async def running(
 ) -> AsyncIterator[Node]:
     """A node on a free port; its holder's socket is `directory/holder`."""
     path = directory / "holder"
-    runner = make_http(_ready, _metrics, _metrics, _mount, max_body_bytes=1 << 22)
-    await runner.setup()
-    assert runner.server is not None
+    pages = {**make_pages(_ready, _metrics, _metrics), "/broken": _broken, "/large": _large}
     public = PublicPort(
-        GatewaySettings(**{"port": 0, **settings}), Authenticator(auth), lambda _: path, runner.server
+        GatewaySettings(**{"port": 0, **settings}), Authenticator(auth), lambda _: path, pages
     )
     node = Node(public, EchoHolder(path), path)
     try:
@@ -118,4 +112,3 @@ async def running(
     finally:
         await public.stop()
         await node.holder.stop()
-        await runner.cleanup()

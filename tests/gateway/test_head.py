@@ -12,11 +12,26 @@ from doorstep.gateway.head import (
     MAX_HEADERS,
     Head,
     HeadError,
-    body_of,
     parse_head,
 )
 from doorstep.gateway.upgrade import is_websocket_upgrade, switching_protocols
 from tests.gateway.wire import request
+
+WRONG_HOSTS = [
+    "",
+    " ",
+    "caf\xe9",
+    "<script>",
+    "a b",
+    "a/b",
+    "a@b",
+    "a:b",
+    "a:123456",
+    "[::1",
+    "a,b",
+    "a%20b",
+    "\x80",
+]
 
 
 def parsed(data: bytes) -> Head:
@@ -62,7 +77,9 @@ def test_an_incomplete_head_is_waited_for(cut: int) -> None:
         b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
         b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
         b"GET / HTTP/0.9\r\nHost: a\r\n\r\n",
-        b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http:/a HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /\xe9 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -85,6 +102,9 @@ def test_what_could_be_read_in_two_ways_is_refused(data: bytes) -> None:
         (request("/", "Content-Length: 1", "Content-Length: 1"), "repeated_header"),
         (request("/", "Content-Length: 1", "Transfer-Encoding: chunked"), "ambiguous_body"),
         (request("/", host=None), "missing_host"),
+        (request("http://a/", host=None), "missing_host"),
+        *((request("/", host=host), "malformed_host") for host in WRONG_HOSTS),
+        *((request(f"http://{host}/"), "malformed_host") for host in ("", "user@a", "a:b", "[::1")),
         (request("/", "Content-Length: -1"), "malformed_head"),
         (request("/", "Content-Length: +1"), "malformed_head"),
         (request("/", "Content-Length: 1, 1"), "malformed_head"),
@@ -127,16 +147,47 @@ def test_a_malformed_head_is_refused_in_no_time(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "body"),
+    ("header", "status", "code"),
     [
-        ([], b""),
-        (["Content-Length: 3"], b"abc"),
-        (["Content-Length: 9"], b"abcdef"),
-        (["Transfer-Encoding: chunked"], b"abcdef"),
+        ("Content-Length: 1", 413, "body_not_accepted"),
+        ("Content-Length: 999999999999999", 413, "body_not_accepted"),
+        ("Transfer-Encoding: chunked", 413, "body_not_accepted"),
+        ("Transfer-Encoding: identity", 413, "body_not_accepted"),
+        ("Expect: 100-continue", 417, "expectation_failed"),
     ],
 )
-def test_the_body_ends_where_its_length_says(headers: list[str], body: bytes) -> None:
-    assert body_of(parsed(request("/", *headers)), b"abcdef") == body
+def test_what_nobody_here_has_a_use_for_is_refused(header: str, status: int, code: str) -> None:
+    for method in ("GET", "POST", "HEAD"):
+        error = refusal(request("/", header, method=method))
+        assert (error.status, error.code) == (status, code)
+
+
+def test_an_empty_body_is_none() -> None:
+    assert parsed(request("/", "Content-Length: 0", method="POST")).method == "POST"
+
+
+@pytest.mark.parametrize(
+    "host", ["a", "a.test", "a.test:80", "my_service:8000", "127.0.0.1", "[::1]:8000", "a."]
+)
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    assert parsed(request("/", host=host)).get("host") == host
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "path", "query"),
+    [
+        ("http://a.test/p?q=1", "a.test", "/p", "q=1"),
+        ("HTTPS://A.test:81/p", "A.test:81", "/p", ""),
+        ("http://a.test", "a.test", "/", ""),
+        ("http://a.test?q", "a.test", "/", "q"),
+        ("http://[::1]:80/", "[::1]:80", "/", ""),
+    ],
+)
+def test_a_target_for_a_proxy_is_taken_apart(target: str, host: str, path: str, query: str) -> None:
+    """RFC 9112, 3.2.2: its host counts, and not the Host header."""
+    head = parsed(request(target, "X: y", host="ignored"))
+    assert (head.get("host"), head.path, head.query) == (host, path, query)
+    assert head.headers == (("host", host), ("x", "y"))
 
 
 _lines = st.lists(

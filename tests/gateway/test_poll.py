@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+import struct
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -19,12 +20,18 @@ class Visit:
     def __init__(self, origin: str | None) -> None:
         self.gone = asyncio.Event()
         self.times_gone = 0
-        self.connection = PollConnection(self._on_gone, origin)
+        self.half_closed = asyncio.Event()
+        self.at_half_closed: Callable[[], None] = lambda: None
+        self.connection = PollConnection(self._on_gone, origin, self._on_half_closed)
         self.client = socket.socket()
 
     def _on_gone(self) -> None:
         self.times_gone += 1
         self.gone.set()
+
+    def _on_half_closed(self) -> None:
+        self.half_closed.set()
+        self.at_half_closed()
 
     async def open(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -54,6 +61,7 @@ async def visit(origin: str | None = None) -> AsyncIterator[Visit]:
     await visiting.open()
     yield visiting
     visiting.client.close()
+    visiting.connection.answer(200, b"{}")
     await visiting.end()
 
 
@@ -94,9 +102,36 @@ async def test_a_refusal_is_a_problem() -> None:
 
 async def test_a_client_that_leaves_is_told_of() -> None:
     async with visit() as visiting:
+        visiting.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         visiting.client.close()
         await visiting.end()
         visiting.connection.answer(200, b"{}")
+
+
+async def test_a_client_that_closed_its_side_gets_its_answer_and_the_connection_ends() -> None:
+    async with visit() as visiting:
+        visiting.client.shutdown(socket.SHUT_WR)
+        await asyncio.wait_for(visiting.half_closed.wait(), 5)
+        assert not visiting.gone.is_set()
+        visiting.connection.answer(200, b"x" * 300_000)
+        assert (await visiting.answer()).body == b"x" * 300_000
+        await visiting.end()
+
+
+async def test_an_answer_at_the_end_of_the_clients_side_is_sent() -> None:
+    async with visit() as visiting:
+        visiting.at_half_closed = lambda: visiting.connection.answer(200, b"now")
+        visiting.client.shutdown(socket.SHUT_WR)
+        assert (await visiting.answer()).body == b"now"
+        await visiting.end()
+
+
+async def test_a_client_that_left_before_its_answer_is_gone_with_it() -> None:
+    async with visit() as visiting:
+        visiting.client.close()
+        await asyncio.wait_for(visiting.half_closed.wait(), 5)
+        visiting.connection.answer(200, b"{}")
+        await visiting.end()
 
 
 async def test_more_than_the_request_is_read_but_not_without_end() -> None:

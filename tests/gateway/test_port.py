@@ -19,9 +19,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from doorstep.config.settings import AuthSettings
-from doorstep.gateway import port as port_module
+from doorstep.gateway import http_port
 from tests.gateway.identity import IdentityProvider, SigningKey
-from tests.gateway.node import AUTH, Node, running
+from tests.gateway.node import AUTH, LARGE, Node, running
 from tests.gateway.socket_server import raw_client
 from tests.gateway.test_handover import receiver_process
 from tests.gateway.wire import TEXT, Answer, Got, exchange, frame, parse_answer, request, token, upgrade
@@ -144,41 +144,95 @@ async def test_the_endpoint_is_where_the_client_came_to(node: Node) -> None:
     assert answer.json == {"url": "ws://doorstep.test:81/v1/ws"}
 
 
-@pytest.mark.parametrize("size", [0, 10, 3_000_000])
-async def test_a_body_is_read_whole(node: Node, size: int) -> None:
-    head = request("/measure", f"Content-Length: {size}", method="POST")
-    assert (await exchange(node.port, head + b"x" * size)).json == {"size": size}
+@pytest.mark.parametrize("target", ["/healthz", "/v1/ws", "/v1/notifications", "/nope"])
+@pytest.mark.parametrize(
+    "header", ["Content-Length: 1", "Transfer-Encoding: chunked", "Transfer-Encoding: x"]
+)
+async def test_nobody_takes_a_body(node: Node, target: str, header: str) -> None:
+    """Refused at its head, before anything of it is read."""
+    for method in ("POST", "GET", "OPTIONS"):
+        answer = await exchange(node.port, request(target, header, bearer(), method=method))
+        assert (answer.status, answer.json["code"]) == (413, "body_not_accepted")
 
 
-async def test_a_chunked_body_is_read_whole(node: Node) -> None:
-    head = request("/measure", "Transfer-Encoding: chunked", method="POST")
-    answer = await exchange(node.port, head + b"5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n")
-    assert answer.json == {"size": 8}
+async def test_a_body_without_end_is_cut_off(node: Node) -> None:
+    head = request("/healthz", "Transfer-Encoding: chunked", method="POST")
+    async with open_client(node) as (_, writer):
+        writer.write(head)
+        with pytest.raises(ConnectionError):
+            await _send_without_end(writer, b"1\r\nx\r\n" * 1000)
 
 
-@pytest.mark.parametrize("body", [b"secret\r\n\r\n", b"3\r\nsecret\r\n", b"-1\r\n"])
-async def test_a_broken_body_is_refused_and_not_logged(
-    node: Node, body: bytes, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    """It is the client's fault, and what aiohttp says of it quotes the client."""
-    head = request("/measure", "Transfer-Encoding: chunked", method="POST")
+async def _send_without_end(writer: asyncio.StreamWriter, data: bytes) -> None:
+    while True:
+        writer.write(data)
+        await writer.drain()
+
+
+@pytest.mark.parametrize("target", ["/healthz", "/v1/notifications", "/nope", "/broken"])
+async def test_a_head_gets_the_head_of_an_answer(node: Node, target: str) -> None:
     async with open_client(node) as (reader, writer):
-        writer.write(head + body)
-        assert (await reader.readline()).endswith(b" 400 Bad Request\r\n")
-    assert "secret" not in "".join(capfd.readouterr()) + caplog.text
+        writer.write(request(target, bearer(), method="HEAD"))
+        answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert answer.endswith(b"\r\n\r\n")
+    assert b"\r\nContent-Length: " in answer
+
+
+@pytest.mark.parametrize("target", ["/healthz", "/nope", "/v1/notifications", "/large"])
+async def test_who_closes_its_side_after_the_request_gets_the_answer(node: Node, target: str) -> None:
+    async with open_client(node) as (reader, writer):
+        writer.write(request(target, bearer()))
+        writer.write_eof()
+        answer = parse_answer(await asyncio.wait_for(reader.read(), 10))
+    assert answer.status == (404 if target == "/nope" else 200)
+
+
+async def test_an_answer_that_the_kernel_does_not_take_at_once_is_whole(node: Node) -> None:
+    async with open_client(node) as (reader, writer):
+        writer.write(request("/large"))
+        await asyncio.sleep(0.2)
+        assert len(parse_answer(await asyncio.wait_for(reader.read(), 10)).body) == LARGE
+
+
+async def test_a_bug_is_a_problem_that_tells_no_secrets(node: Node) -> None:
+    answer = await exchange(node.port, request("/broken"))
+    assert (answer.status, answer.json["code"]) == (503, "internal_error")
+    assert b"secret" not in answer.body
+
+
+async def test_a_target_for_a_proxy_is_understood(node: Node) -> None:
+    answer = await exchange(node.port, request("http://other.test:81/v1/endpoint", host="ignored.test"))
+    assert answer.json == {"url": "ws://other.test:81/v1/ws"}
+    answer = await exchange(
+        node.port,
+        request(
+            "HTTPS://doorstep.test/v1/notifications", bearer(), "Origin: https://doorstep.test", host="x"
+        ),
+    )
+    assert answer.status == 200
+
+
+async def test_refusals_are_counted_by_code_and_logged_at_a_rate(
+    node: Node, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(30):
+        await exchange(node.port, request("/v1/ws"))
+        await exchange(node.port, request("/v1/notifications", "Origin: https://evil.test", host="here.test"))
+        await exchange(node.port, b"nonsense\r\n\r\n")
+    (family,) = node.public.metrics.collect()
+    counted = {each.labels["code"]: each.value for each in family.samples if each.name.endswith("_total")}
+    assert counted == {"upgrade_required": 30, "origin_not_allowed": 30, "malformed_head": 30}
+    log = "".join(capfd.readouterr())
+    assert log.count("port.refused") == 3
+    for fact in ("https://evil.test", "here.test", "DOORSTEP_GATEWAY__ALLOWED_ORIGINS"):
+        assert fact in log
 
 
 async def test_one_request_a_connection(node: Node) -> None:
     """So that no upgrade and no second user comes on a connection that has been looked at once."""
     assert (await exchange(node.port, request("/healthz") + upgrade("/v1/ws", bearer()))).status == 200
     assert node.holder.parcels == []
-
-
-async def test_the_http_application_never_hears_of_an_upgrade(node: Node) -> None:
-    seen = (await exchange(node.port, upgrade("/headers", "Keep-Alive: timeout=5"))).json
-    assert seen["connection"] == "close"
-    assert seen["sec-websocket-version"] == "13"
-    assert not {"upgrade", "keep-alive"} & set(seen)
 
 
 @pytest.mark.parametrize("target", ["/healthz", "/nope", "/v1/ws/", "/v1%2Fws", "/V1/ws"])
@@ -210,7 +264,15 @@ async def test_no_other_path_upgrades(node: Node, target: str) -> None:
             "websocket_version",
         ),
         (lambda: upgrade("/v1/ws", bearer()).replace(b"Key: ", b"Key: x"), 400, "malformed_upgrade"),
-        (lambda: upgrade("/v1/ws", bearer(), "Content-Length: 5"), 400, "malformed_upgrade"),
+        (lambda: upgrade("/v1/ws", bearer(), "Content-Length: 5"), 413, "body_not_accepted"),
+        (lambda: request("/healthz", "Expect: 100-continue"), 417, "expectation_failed"),
+        (lambda: request("/healthz", "Expect: x"), 417, "expectation_failed"),
+        (lambda: request("/v1/endpoint", host="caf\xe9"), 400, "malformed_host"),
+        (lambda: request("/v1/endpoint", host=""), 400, "malformed_host"),
+        (lambda: request("/v1/endpoint", host="<script>"), 400, "malformed_host"),
+        (lambda: request("/v1/endpoint", "X-Forwarded-Host: <script>"), 400, "malformed_forwarded"),
+        (lambda: b"GET /v1/endpoint HTTP/1.0\r\n\r\n", 400, "malformed_forwarded"),
+        (lambda: request("/healthz", method="DELETE"), 405, "method_not_allowed"),
         (lambda: upgrade("/v1/ws", bearer(), host=None), 400, "missing_host"),
         (lambda: upgrade("/v1/ws", bearer(), "Host: b"), 400, "repeated_header"),
         (lambda: request("/v1/notifications"), 401, "token_missing"),
@@ -220,7 +282,6 @@ async def test_no_other_path_upgrades(node: Node, target: str) -> None:
             "origin_not_allowed",
         ),
         (lambda: request("/v1/notifications", bearer(), method="POST"), 405, "method_not_allowed"),
-        (lambda: request("/v1/notifications", bearer(), method="HEAD"), 405, "method_not_allowed"),
         (lambda: request("/v1/notifications?limit=x", bearer()), 400, "malformed_query"),
         (lambda: request("/", "X: " + "x" * 17_000), 431, "head_too_large"),
         (lambda: request("/", *(f"X-{number}: y" for number in range(200))), 431, "too_many_headers"),
@@ -272,17 +333,19 @@ async def test_origins(
         assert answer.headers.get("access-control-allow-origin") == (origin if passes else None)
 
 
-async def test_a_page_of_an_allowed_origin_may_poll(private_directory: Path) -> None:
+@pytest.mark.parametrize("path", ["/v1/notifications", "/v1/endpoint"])
+async def test_a_page_of_an_allowed_origin_may_fetch(private_directory: Path, path: str) -> None:
     async with running(private_directory, allowed_origins=("https://app.test",)) as node:
         asks = ["Origin: https://app.test", "Access-Control-Request-Method: GET"]
-        preflight = await exchange(node.port, request("/v1/notifications", *asks, method="OPTIONS"))
+        preflight = await exchange(node.port, request(path, *asks, method="OPTIONS"))
         assert preflight.status == 204
         assert preflight.headers["access-control-allow-origin"] == "https://app.test"
-        assert preflight.headers["access-control-allow-headers"] == "Authorization"
+        assert preflight.headers["access-control-allow-headers"] == "Authorization, traceparent"
         assert "GET" in preflight.headers["access-control-allow-methods"]
-        refused = await exchange(node.port, request("/v1/notifications", "Origin: https://app.test"))
-        assert (refused.status, refused.headers["access-control-allow-origin"]) == (401, "https://app.test")
-        foreign = request("/v1/notifications", "Origin: https://evil.test", method="OPTIONS")
+        for method in ("GET", "POST"):
+            answer = await exchange(node.port, request(path, "Origin: https://app.test", method=method))
+            assert answer.headers["access-control-allow-origin"] == "https://app.test"
+        foreign = request(path, "Origin: https://evil.test", method="OPTIONS")
         assert (await exchange(node.port, foreign)).status == 403
 
 
@@ -443,7 +506,7 @@ async def test_many_trickling_handshakes_cost_others_nothing(private_directory: 
 async def test_the_oldest_unfinished_head_gives_way(
     private_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(port_module, "MAX_ARRIVALS", 3)
+    monkeypatch.setattr(http_port, "MAX_ARRIVALS", 3)
     async with running(private_directory) as node:
         waiting = [await asyncio.open_connection("127.0.0.1", node.port) for _ in range(3)]
         await asyncio.sleep(0.02)
@@ -459,7 +522,7 @@ async def test_the_oldest_unfinished_head_gives_way(
 async def test_the_refused_who_do_not_leave_give_way(
     private_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(port_module, "MAX_LEAVING", 3)
+    monkeypatch.setattr(http_port, "MAX_LEAVING", 3)
     async with running(private_directory) as node:
         staying = []
         for _ in range(6):
@@ -467,7 +530,7 @@ async def test_the_refused_who_do_not_leave_give_way(
             writer.write(request("/v1/ws"))
             assert parse_answer(await reader.read()).status == 400
             staying.append(writer)
-        assert len(node.public._leaving) == 3
+        assert len(node.public._http._leaving) == 3
         for writer in staying:
             writer.close()
 
@@ -475,12 +538,12 @@ async def test_the_refused_who_do_not_leave_give_way(
 async def test_the_refused_who_do_not_leave_are_cut_off(
     private_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(port_module, "LINGER_S", 0.1)
+    monkeypatch.setattr(http_port, "LINGER_S", 0.1)
     async with running(private_directory) as node, open_client(node) as (reader, writer):
         writer.write(request("/v1/ws"))
         assert parse_answer(await reader.read()).status == 400
         await asyncio.sleep(0.6)
-        assert node.public._leaving == {}
+        assert node.public._http._leaving == {}
 
 
 async def test_without_free_descriptors_clients_wait(

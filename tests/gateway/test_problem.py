@@ -2,7 +2,7 @@
 
 import pytest
 
-from doorstep.gateway.problem import Problem, http_response
+from doorstep.gateway.problem import Problem, http_response, without_body
 from tests.gateway.wire import parse_answer
 
 
@@ -21,7 +21,7 @@ def test_a_refusal_is_a_whole_answer() -> None:
     }
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 408, 413, 429, 431, 503])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 408, 413, 417, 429, 431, 503])
 def test_every_status_can_be_answered(status: int) -> None:
     answer = parse_answer(Problem(status, "code", "detail").response())
     assert answer.status == answer.json["status"] == status
@@ -37,3 +37,8 @@ def test_an_answer_without_content_has_no_length() -> None:
     answer = parse_answer(http_response(204, b"", "", {}))
     assert (answer.status, answer.body) == (204, b"")
     assert "content-length" not in answer.headers
+
+
+def test_a_head_request_gets_all_but_the_content() -> None:
+    whole = Problem(404, "not_found", "detail\r\n\r\n").response()
+    assert without_body(whole) == whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"

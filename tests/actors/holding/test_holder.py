@@ -26,7 +26,6 @@ from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
 from doorstep.config.settings import Settings, load_settings
 from doorstep.gateway.auth import Authenticator
-from doorstep.gateway.http import Readiness, make_http
 from doorstep.gateway.port import PublicPort
 from tests.conftest import ValkeyFactory
 from tests.gateway.identity import SigningKey
@@ -92,27 +91,15 @@ async def world(valkey: ValkeyServer, run_dir: Path, **flags: Any) -> AsyncItera
     settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": 0})})
     topology = Topology.of(holders=1, consumers=0, run_dir=run_dir)
     holder = Holder("holder-0", settings, topology)
-    http = make_http(_ready, _no_metrics, _no_metrics)
-    await http.setup()
-    assert http.server is not None
     authenticator = Authenticator(settings.auth)
-    port = PublicPort(settings.gateway, authenticator, lambda _: topology.socket_of("holder-0"), http.server)
+    port = PublicPort(settings.gateway, authenticator, lambda _: topology.socket_of("holder-0"), {})
     connection = connect(settings.redis)
     try:
         yield World(holder, Log(connection, settings.history), await port.start())
     finally:
         await port.stop()
-        await http.cleanup()
         await holder.stop()
         await connection.close()
-
-
-async def _ready() -> Readiness:
-    return Readiness(ready=True)
-
-
-async def _no_metrics() -> bytes:
-    return b""
 
 
 async def test_a_push_reaches_every_device(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
@@ -284,6 +271,23 @@ async def test_a_long_poll_is_answered_by_the_push_and_otherwise_at_its_end(
         assert [notification["seq"] for notification in answer["notifications"]] == [1]
         again = await here.poll(user, f"after={answer['cursor']}&wait=0.3")
         assert again == {"notifications": [], "cursor": answer["cursor"], "reset": False}
+
+
+async def test_a_poll_that_closes_its_side_is_answered_with_what_there_is(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    async with world(valkey, run_dir) as here:
+        head = (await here.poll(names.user(), ""))["cursor"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        writer.write(
+            f"GET /v1/notifications?after={head}&wait=25 HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {token_for(names.user())}\r\n\r\n".encode()
+        )
+        writer.write_eof()
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["notifications"] == []
+        writer.close()
 
 
 async def test_what_a_broken_feed_missed_is_caught_up(
