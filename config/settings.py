@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic_settings
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,6 +32,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from doorstep.config.origins import canonical_origin
 from doorstep.config.secret_files import with_secrets_read
 from doorstep.config.setting_names import PREFIX, paths_of, variable
 from doorstep.config.settings_errors import SettingsError, complaints
@@ -47,6 +49,10 @@ def _listed(value: Any) -> Any:
     if value.lstrip().startswith("["):
         return json.loads(value)
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _canonical(origins: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(canonical_origin(origin) for origin in origins)
 
 
 _Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
@@ -112,8 +118,9 @@ class GatewaySettings(_Section):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    allowed_origins: _Texts = ()
-    """Empty: the page's own host only. `*` allows every origin. As a variable: comma-separated or JSON."""
+    allowed_origins: Annotated[_Texts, AfterValidator(_canonical)] = ()
+    """Empty: the page's own host only. `*` allows every origin, `https://*.example.org` every name below that
+    one. As a variable: comma-separated or JSON."""
     max_sockets_per_user: int = Field(default=10, ge=1)
     head_timeout_s: float = Field(default=10.0, gt=0)
     holder_wait_s: float = Field(default=3.0, ge=0)

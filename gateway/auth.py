@@ -128,12 +128,12 @@ _REASONS: dict[type[Exception], str] = {
 
 
 def bearer_of(head: Head, *, allow_query: bool) -> str | None:
-    """The token that a request carries, from the Authorization header, else from the subprotocol
-    `bearer.<jwt>` (all that a browser's WebSocket can set), else from `?token=` where that is allowed."""
-    authorization = head.get("authorization")
-    if authorization is not None:
-        scheme, _, token = authorization.partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else None
+    """The token that a request carries, from a Bearer Authorization, else from the subprotocol `bearer.<jwt>`
+    (all that a browser's WebSocket can set), else from `?token=` where that is allowed. Other schemes are
+    between the client and a proxy: a site behind a password sends its own along."""
+    scheme, _, token = (head.get("authorization") or "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
     for item in head.items_of("sec-websocket-protocol"):
         if item.startswith(SUBPROTOCOL_PREFIX):
             return item.removeprefix(SUBPROTOCOL_PREFIX)

@@ -3,39 +3,44 @@
 import re
 from collections.abc import Sequence
 
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-_WEB_ORIGIN = re.compile(r"(https?)://((?:\[[0-9a-f:.]+\]|[^][:/?#@\s]+)(?::[0-9]+)?)")
+from doorstep.config.origins import ANY, BELOW, DEFAULT_PORTS
+
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://((?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]+)?)")
 
 
 class OriginPolicy:
     """Decides by the Origin header. Without an allow-list, pages of the same host may connect.
 
-    `allowed` holds origins such as `https://app.example.org`, or `*` for any. No Origin, no page: allowed.
+    `allowed` holds canonical origins (`config.origins`). No Origin, no page: allowed.
     """
 
     def __init__(self, allowed: Sequence[str] = ()) -> None:
-        self._any = "*" in allowed
-        self._allowed = frozenset(_normal(origin) for origin in allowed if origin != "*")
+        self._any = ANY in allowed
+        self._allowed = frozenset(allowed)
+        self._below = [origin.split(BELOW) for origin in allowed if BELOW in origin]
 
     def allows(self, origin: str | None, host: str | None) -> bool:
         """Whether a page of `origin` may use this server, which it called by the name `host`."""
         if origin is None or self._any:
             return True
+        match = _ORIGIN.fullmatch(origin.lower())
+        if match is None:
+            return False
+        scheme, authority = match[1], _without_default_port(match[1], match[2])
         if self._allowed:
-            return _normal(origin) in self._allowed
-        return host is not None and _same_host(origin, host)
+            return f"{scheme}://{authority}" in self._allowed or self._is_below(scheme, authority)
+        return (
+            scheme in DEFAULT_PORTS
+            and host is not None
+            and authority == _without_default_port(scheme, host.lower())
+        )
+
+    def _is_below(self, scheme: str, authority: str) -> bool:
+        return any(scheme == own and authority.endswith(f".{parent}") for own, parent in self._below)
 
 
-def _normal(origin: str) -> str:
-    return origin.lower().rstrip("/")
-
-
-def _same_host(origin: str, host: str) -> bool:
-    match = _WEB_ORIGIN.fullmatch(origin.lower())
-    if match is None:
-        return False
-    default_port = _DEFAULT_PORTS[match[1]]
-    return match[2].removesuffix(default_port) == host.lower().removesuffix(default_port)
+def _without_default_port(scheme: str, authority: str) -> str:
+    return authority.removesuffix(DEFAULT_PORTS.get(scheme, ""))
 
 
 def cors_headers(origin: str | None) -> dict[str, str]:

@@ -19,12 +19,14 @@ def is_websocket_upgrade(head: Head) -> bool:
 
 
 def switching_protocols(head: Head) -> str:
-    """The 101 that answers an upgrade; raises `HeadError` if that is not RFC 6455's version 13."""
-    offered = head.items_of("sec-websocket-protocol")
-    chosen = f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n" if SUBPROTOCOL in offered else ""
+    """The 101 that answers an upgrade; raises `HeadError` unless that is RFC 6455's version 13 and offers our
+    subprotocol: who does not know it can't know what to say on it."""
+    proof = _proof_for(_key_in(head))
+    if SUBPROTOCOL not in head.items_of("sec-websocket-protocol"):
+        raise HeadError(400, "subprotocol_missing", f"the subprotocol {SUBPROTOCOL} must be offered")
     return (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {_proof_for(_key_in(head))}\r\n{chosen}\r\n"
+        f"Sec-WebSocket-Accept: {proof}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
     )
 
 

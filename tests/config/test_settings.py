@@ -149,6 +149,10 @@ def test_secret_of_a_later_source_wins_over_an_earlier_file(
         (" https://a.example , https://b.example, ", ("https://a.example", "https://b.example")),
         ('["https://a.example", "https://b.example"]', ("https://a.example", "https://b.example")),
         ("*", ("*",)),
+        (
+            "HTTPS://B\xfccher.example:443/, https://*.x.example",
+            ("https://xn--bcher-kva.example", "https://*.x.example"),
+        ),
         ("", ()),
     ],
 )
@@ -201,6 +205,11 @@ def test_settings_are_frozen_and_go_to_other_processes() -> None:
             "DOORSTEP_GATEWAY__ALLOWED_ORIGINS",
             '["a"',
             "gateway.allowed_origins (DOORSTEP_GATEWAY__ALLOWED_ORIGINS)",
+        ),
+        (
+            "DOORSTEP_GATEWAY__ALLOWED_ORIGINS",
+            "https://a.example, b.example",
+            'gateway.allowed_origins (DOORSTEP_GATEWAY__ALLOWED_ORIGINS): "b.example" is no origin',
         ),
         ("DOORSTEP_GATEWAY", "8000", "gateway (DOORSTEP_GATEWAY)"),
         ("DOORSTEP_GATEWAY", "not json", 'environment: error parsing value for field "gateway"'),

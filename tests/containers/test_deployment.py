@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from tests.containers.compose import Deployment, DockerError, build_image, run
 from tests.support.names import Names
@@ -41,7 +42,8 @@ def deployment(record_figure: FigureRecorder, record_component: FigureRecorder) 
 def _socket(deployment: Deployment, user: str, query: str = "") -> Iterator[ClientConnection]:
     token = deployment.doorstep("token", user).strip()
     url = f"ws://127.0.0.1:{deployment.port}/v1/ws{query}"
-    with connect(url, additional_headers={"Authorization": f"Bearer {token}"}) as socket:
+    headers = {"Authorization": f"Bearer {token}"}
+    with connect(url, additional_headers=headers, subprotocols=[Subprotocol("doorstep.v1")]) as socket:
         yield socket
 
 

@@ -84,6 +84,7 @@ def refusal_of(service: Service, token: str | None) -> tuple[int, dict[str, obje
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Protocol": "doorstep.v1",
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
     if token is not None:

@@ -86,6 +86,7 @@ async def _connect(service: Service, names: Names, first: int, count: int) -> li
         writer.write(
             f"GET /v1/ws HTTP/1.1\r\nHost: {service.address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            "Sec-WebSocket-Protocol: doorstep.v1\r\n"
             f"Authorization: Bearer {token_for(names.user(f'idle-{number}'))}\r\n\r\n".encode()
         )
         assert (await reader.readline()).startswith(b"HTTP/1.1 101")

@@ -5,6 +5,10 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from doorstep.gateway.frames import text_frame
 from doorstep.gateway.head import parse_head
@@ -95,6 +99,11 @@ async def serving(
     finally:
         task.cancel()
         server.close()
+
+
+def page(port: int, **options: Any) -> connect:
+    """A connection as a page makes it, with a real client."""
+    return connect(f"ws://127.0.0.1:{port}/v1/ws", subprotocols=[Subprotocol("doorstep.v1")], **options)
 
 
 class RawClient:

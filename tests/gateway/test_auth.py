@@ -398,7 +398,11 @@ async def test_no_error_repeats_the_token() -> None:
     [
         (["Authorization: Bearer abc"], "/", "abc"),
         (["Authorization: bearer   abc "], "/", "abc"),
-        (["Authorization: Basic abc"], "/?token=q", None),
+        (["Authorization: Basic abc"], "/?token=q", "q"),
+        (["Authorization: Basic abc"], "/", None),
+        (["Authorization: Basic abc", "Sec-WebSocket-Protocol: doorstep.v1, bearer.a.b.c"], "/", "a.b.c"),
+        (["Authorization: Bearer h", "Sec-WebSocket-Protocol: doorstep.v1, bearer.p"], "/?token=q", "h"),
+        (["Authorization:"], "/?token=q", "q"),
         (["Authorization: Bearer"], "/?token=q", ""),
         (["Sec-WebSocket-Protocol: doorstep.v1, bearer.a.b.c"], "/?token=q", "a.b.c"),
         (["Sec-WebSocket-Protocol: doorstep.v1", "Sec-WebSocket-Protocol: bearer.a"], "/", "a"),

@@ -43,6 +43,8 @@ def test_by_default_pages_of_the_same_host(origin: str | None, host: str | None,
     [
         ("https://app.test", True),
         ("https://APP.test", True),
+        ("https://app.test:443", True),
+        ("https://app.test/", False),
         (None, True),
         ("http://app.test", False),
         ("https://app.test:8443", False),
@@ -51,9 +53,32 @@ def test_by_default_pages_of_the_same_host(origin: str | None, host: str | None,
     ],
 )
 def test_a_list_allows_what_it_names(origin: str | None, allowed: bool) -> None:
-    assert (
-        OriginPolicy(["https://App.test/", "https://other.test"]).allows(origin, "doorstep.test") is allowed
-    )
+    assert OriginPolicy(["https://app.test", "https://other.test"]).allows(origin, "doorstep.test") is allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://a.school.test", True),
+        ("https://b.a.school.test", True),
+        ("https://a.school.test:443", True),
+        ("https://school.test", False),
+        ("https://evilschool.test", False),
+        ("https://.school.test.evil.test", False),
+        ("https://evil.test/.school.test", False),
+        ("https://evil.test?.school.test", False),
+        ("https://evil.test#.school.test", False),
+        ("https://x@a.school.test", False),
+        ("http://a.school.test", False),
+        ("https://a.school.test:8443", False),
+        ("http://a.school.test:3000", True),
+        ("capacitor://localhost", True),
+        ("null", False),
+    ],
+)
+def test_a_leading_star_allows_what_is_below(origin: str, allowed: bool) -> None:
+    policy = OriginPolicy(["https://*.school.test", "http://*.school.test:3000", "capacitor://localhost"])
+    assert policy.allows(origin, "doorstep.test") is allowed
 
 
 def test_a_star_allows_every_page() -> None:

@@ -22,7 +22,7 @@ from doorstep.config.settings import AuthSettings
 from doorstep.gateway import http_port
 from tests.gateway.identity import IdentityProvider, SigningKey
 from tests.gateway.node import AUTH, LARGE, Node, running
-from tests.gateway.socket_server import raw_client
+from tests.gateway.socket_server import page, raw_client
 from tests.gateway.test_handover import receiver_process
 from tests.gateway.wire import TEXT, Answer, Got, exchange, frame, parse_answer, request, token, upgrade
 
@@ -59,9 +59,17 @@ async def test_a_browser_connects_with_its_token_as_a_subprotocol(node: Node) ->
 
 async def test_a_program_connects_with_a_header(node: Node) -> None:
     headers = {"Authorization": f"Bearer {token()}"}
-    async with connect(f"ws://127.0.0.1:{node.port}/v1/ws", additional_headers=headers) as client:
+    async with page(node.port, additional_headers=headers) as client:
         await client.send("hello")
         assert await client.recv() == "hello"
+
+
+async def test_a_page_behind_a_password_connects_with_its_token(node: Node) -> None:
+    """The browser sends the site's Basic credentials along, and the proxy passes them on."""
+    data = upgrade("/v1/ws", "Authorization: Basic dTpw", f"Sec-WebSocket-Protocol: bearer.{token('t-3')}")
+    async with raw_client(node.port, data) as client:
+        assert client.answer.startswith(b"HTTP/1.1 101 ")
+    assert node.holder.parcels[0].user_id == "t-3"
 
 
 async def test_the_query_carries_a_token_where_that_is_allowed(node: Node, private_directory: Path) -> None:
@@ -259,6 +267,11 @@ async def test_no_other_path_upgrades(node: Node, target: str) -> None:
         (lambda: request("/v1/ws", bearer()), 400, "upgrade_required"),
         (lambda: request("/v1/ws", bearer(), method="POST"), 405, "method_not_allowed"),
         (
+            lambda: upgrade("/v1/ws", bearer()).replace(b": doorstep.v1", b": bearer.x"),
+            400,
+            "subprotocol_missing",
+        ),
+        (
             lambda: upgrade("/v1/ws", bearer()).replace(b"Version: 13", b"Version: 8"),
             400,
             "websocket_version",
@@ -302,7 +315,7 @@ async def test_refusals_come_as_problems_before_any_upgrade(
 
 async def test_a_real_client_reads_the_refusal(node: Node) -> None:
     with pytest.raises(InvalidStatus) as caught:
-        await connect(f"ws://127.0.0.1:{node.port}/v1/ws")
+        await page(node.port)
     assert caught.value.response.status_code == 401
     assert b"token_missing" in caught.value.response.body
 
@@ -321,6 +334,7 @@ async def test_a_refusal_is_read_even_by_who_is_still_sending(node: Node) -> Non
         ("https://app.test", "doorstep.test", ("https://app.test",), True),
         ("https://doorstep.test", "doorstep.test", ("https://app.test",), False),
         ("https://any.test", "doorstep.test", ("*",), True),
+        ("https://a.school.test", "doorstep.test", ("https://*.School.test:443/",), True),
     ],
 )
 async def test_origins(

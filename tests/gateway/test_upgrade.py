@@ -15,7 +15,7 @@ def parsed(data: bytes) -> Head:
 
 def test_the_answer_is_the_one_of_the_rfc() -> None:
     """The example of RFC 6455, 1.3."""
-    data = upgrade("/", "Sec-WebSocket-Protocol: chat, doorstep.v1").decode()
+    data = upgrade("/", "Sec-WebSocket-Protocol: chat").decode()
     lines = switching_protocols(parsed(data.replace(KEY, "dGhlIHNhbXBsZSBub25jZQ==").encode())).split("\r\n")
     assert lines[0] == "HTTP/1.1 101 Switching Protocols"
     assert lines[1:] == [
@@ -48,6 +48,8 @@ def test_what_does_not_ask_for_an_upgrade_is_none(headers: tuple[str, ...]) -> N
     [
         ("Version: 13", "Version: 12", "websocket_version"),
         ("Sec-WebSocket-Version: 13\r\n", "", "websocket_version"),
+        ("Sec-WebSocket-Protocol: doorstep.v1\r\n", "", "subprotocol_missing"),
+        ("doorstep.v1", "doorstep.v2, bearer.x", "subprotocol_missing"),
         (f"Sec-WebSocket-Key: {KEY}\r\n", "", "malformed_upgrade"),
         (KEY, "c2hvcnQ=", "malformed_upgrade"),
         (KEY, "not base64!", "malformed_upgrade"),

@@ -33,6 +33,7 @@ def upgrade(target: str = "/v1/ws", *headers: str, host: str | None = "doorstep.
         "Connection: Upgrade",
         f"Sec-WebSocket-Key: {KEY}",
         "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Protocol: doorstep.v1",
         *headers,
         host=host,
     )

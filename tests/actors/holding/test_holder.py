@@ -18,6 +18,7 @@ import redis
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.placement.slots import slot_of
@@ -50,7 +51,8 @@ class World:
     def connect(self, token: str, query: str = "") -> connect_socket:
         """A socket with this token."""
         headers = {"Authorization": f"Bearer {token}"}
-        return connect_socket(f"ws://127.0.0.1:{self.port}/v1/ws{query}", additional_headers=headers)
+        url = f"ws://127.0.0.1:{self.port}/v1/ws{query}"
+        return connect_socket(url, additional_headers=headers, subprotocols=[Subprotocol("doorstep.v1")])
 
     async def poll(self, user_id: str, query: str, origin: str | None = None) -> Any:
         """The answer to a poll, by a page of `origin`."""
@@ -242,6 +244,7 @@ async def test_a_socket_that_does_not_read_is_closed_and_others_are_served(
         writer.write(
             b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            b"Sec-WebSocket-Protocol: doorstep.v1\r\n"
             + f"Authorization: Bearer {token_for(slow)}\r\n\r\n".encode()
         )
         assert b"101" in await reader.readline()
