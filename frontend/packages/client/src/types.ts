@@ -58,18 +58,17 @@ export interface Clock {
   random(): number;
 }
 
-/** What happens on a socket. Nothing is called after `closed`. */
+/** What happens on a socket. What it says after `close()` is ignored. */
 export interface SocketListener {
   message(text: string): void;
   /** Also when it never opened: then with 1006. */
   closed(code: number): void;
 }
 
-/** An open (or opening) socket. */
+/** A socket, such as a `WebSocket`. */
 export interface Socket {
-  /** Nothing happens while it is not open. */
+  /** Called only after a message has come. */
   send(text: string): void;
-  /** Lets go at once; the listener hears no more. */
   close(): void;
 }
 
@@ -86,11 +85,14 @@ export interface Transports {
   socket(url: string, protocols: string[], listener: SocketListener): Socket;
   /** Rejects when there is no answer. */
   get(url: string, token: string, signal: AbortSignal): Promise<Answer>;
+  /** The page needs no connection for now, or never again. */
+  leave?(isLogout: boolean): void;
 }
 
-/** One connection for all tabs of a user; made by `@doorstep/client/tabs`. */
+/** How the tabs of a user share one connection: made by `tabs()` of `@doorstep/client/tabs`. */
 export interface Tabs {
-  readonly name: string;
+  /** What this tab uses instead of `transports`; `onLogout` is called when another tab of the user logs out. */
+  join(transports: Transports, clock: Clock, onLogout: () => void): Transports;
 }
 
 export interface ConnectOptions {
@@ -115,9 +117,9 @@ export interface Connection {
   on<E extends EventName>(event: E, listener: (notification: Notification<E>) => void): () => void;
   /** Called with every notification, once and in order; returns how to end that. */
   onAny(listener: (notification: AnyNotification) => void): () => void;
-  /** Connect; again after `stop`. */
+  /** Connect, or try again at once; nothing happens while that is under way. */
   start(): void;
-  /** Do not wait for the next attempt; leaves `blocked` too. */
+  /** The same, by the name of what it is to a page that waits or is blocked. */
   retryNow(): void;
   /** Close. `start` goes on where it ended. */
   stop(): void;
