@@ -6,16 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-import structlog
-
 from doorstep.actors.runtime.breaker import Breaker
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.errors import StoreError
 from doorstep.actors.store.values import Page, Want
 
 _BATCH = 200
-
-logger = structlog.get_logger(__name__)
 
 
 class Reader(Protocol):
@@ -26,6 +22,9 @@ class Reader(Protocol):
 
     def take(self, page: Page) -> None:
         """Take the page that was read."""
+
+    def fail(self, error: Exception) -> None:
+        """It could not take its page: end it."""
 
 
 class CatchUp:
@@ -66,8 +65,8 @@ class CatchUp:
     async def _read(self, batch: Sequence[tuple[Reader, Want]]) -> None:
         wants = [want for _, want in batch]
         pages = await self._redis.retry("read logs", partial(self._log.read, wants), StoreError)
-        for (reader, want), page in zip(batch, pages, strict=True):
+        for (reader, _), page in zip(batch, pages, strict=True):
             try:
                 reader.take(page)
-            except Exception:  # a fault in one reader is not to cost the others their pages
-                logger.exception("could not take a page of the log", user_id=want.user_id)
+            except Exception as error:  # it is not to cost the others their pages
+                reader.fail(error)

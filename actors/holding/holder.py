@@ -3,44 +3,44 @@
 import asyncio
 import random
 import socket
-from collections import Counter
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import structlog
 from prometheus_client import Metric
 
+from doorstep.actors.holding.audit import Audit
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.metrics import HolderMetrics
 from doorstep.actors.holding.poll_subscriber import PollSubscriber
+from doorstep.actors.holding.registry import Registry
 from doorstep.actors.holding.socket_subscriber import SocketSubscriber
 from doorstep.actors.holding.subscriber import Subscriber
-from doorstep.actors.placement.slots import SLOTS, owner_of, slot_of
+from doorstep.actors.placement.slots import SLOTS, owner_of
 from doorstep.actors.placement.topology import Topology
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.runtime.main_task import MainTask, endless
+from doorstep.actors.runtime.side_tasks import SideTasks
 from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
-from doorstep.actors.store.redis.errors import StoreError, StoreUnavailable
+from doorstep.actors.store.redis.errors import StoreUnavailable
 from doorstep.actors.store.values import Pushed
 from doorstep.config.settings import Settings
 from doorstep.gateway import messages
 from doorstep.gateway.auth import Authenticator, Claims
 from doorstep.gateway.close_codes import CloseCode
-from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.frames import text_frame
 from doorstep.gateway.handover import Parcel, Receiver
 from doorstep.gateway.head import HeadError
 from doorstep.gateway.poll import PollConnection
 from doorstep.gateway.problem import Problem
+from doorstep.gateway.rate_limited_log import RateLimitedLog
 from doorstep.gateway.websocket import SocketLimits
 
-_HEADS_AT_ONCE = 500
-_AUDIT_PAUSE_S = 1.0
 _RECONNECTS_PER_S = 1000
 _LAST_WORDS_S = 0.2
 _STOPPING = Problem(503, "stopping", "this server is stopping, try again")
@@ -61,37 +61,6 @@ class HolderStatus:
     breakers: tuple[BreakerStatus, ...]
 
 
-class Users:
-    """Who is connected: the subscribers of each user."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, tuple[Subscriber, ...]] = {}
-
-    def __len__(self) -> int:
-        return len(self._of)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._of)
-
-    def of(self, user_id: str) -> Sequence[Subscriber]:
-        """The subscribers of a user, oldest first: those of now, whoever comes or leaves meanwhile."""
-        return self._of.get(user_id, ())
-
-    def everyone(self) -> list[Subscriber]:
-        """All subscribers, as they are now."""
-        return [subscriber for of_one in self._of.values() for subscriber in of_one]
-
-    def add(self, subscriber: Subscriber) -> None:
-        """One more device of a user."""
-        self._of[subscriber.user_id] = (*self.of(subscriber.user_id), subscriber)
-
-    def remove(self, subscriber: Subscriber) -> None:
-        """One device less."""
-        others = tuple(each for each in self._of.pop(subscriber.user_id) if each is not subscriber)
-        if others:
-            self._of[subscriber.user_id] = others
-
-
 class Holder:
     """Serves sockets and long polls. Stateless: whatever it knows, a client's cursor and the log know too."""
 
@@ -102,8 +71,8 @@ class Holder:
         self.settings = settings
         self._name = name
         self._owned = frozenset(slot for slot in range(SLOTS) if owner_of(slot, topology.holders) == name)
-        self._users = Users()
-        self._guests: Counter[int] = Counter()
+        allowed = settings.gateway.max_sockets_per_user
+        self._registry = Registry[Subscriber](self._owned, {"socket": allowed, "poll": allowed})
         self._authenticator = Authenticator(settings.auth)
         self._limits = SocketLimits(
             ping_interval_s=settings.gateway.ping_interval_s,
@@ -118,11 +87,13 @@ class Holder:
         """Notifications that came since the metrics were asked for: a Counter takes a lock for each step."""
         self._receiver = Receiver(topology.socket_of(name), self._take_over)
         self._connection = connect(settings.redis)
-        self._log = Log(self._connection, settings.history)
-        self._catch_up = CatchUp(self._log, self._redis)
-        self._feed = Feed(self._connection, self._push, self._on_subscribed, self._on_lost)
+        log = Log(self._connection, settings.history)
+        self._catch_up = CatchUp(log, self._redis)
+        self._feed = Feed(self._connection, self._push, self._on_garbled, self._on_subscribed, self._on_lost)
+        self._audit = Audit(log, self._feed, self._redis, self._registry)
+        self._faults = RateLimitedLog(__name__)
+        self._side = SideTasks(lambda error: self.fault("task", error))
         self._state = "starting"
-        self._opening: set[asyncio.Task[None]] = set()
         self._main_task = MainTask(self._serve())
 
     async def status(self) -> HolderStatus:
@@ -130,32 +101,32 @@ class Holder:
         return HolderStatus(
             name=self._name,
             state=self._state,
-            connections=len(self._users.everyone()),
-            users=len(self._users),
-            slots=len(self._owned) + len(self._guests),
+            connections=self._registry.connections,
+            users=len(self._registry),
+            slots=self._registry.slots,
             breakers=(self._redis.status,),
         )
 
     async def metrics(self) -> Sequence[Metric]:
         """What Prometheus is told."""
-        self.counters.connections.set(len(self._users.everyone()))
-        self.counters.users.set(len(self._users))
+        self.counters.connections.set(self._registry.connections)
+        self.counters.users.set(len(self._registry))
         self.counters.pushes.inc(self._pushes)
-        self._pushes = 0
+        self.counters.audit_repairs.inc(self._audit.repairs)
+        self._pushes = self._audit.repairs = 0
         return self.counters.collect()
 
     async def stop(self) -> None:
         """Take nobody in any more, and send everybody off to reconnect, spread over time."""
         self._state = "stopping"
         await self._receiver.stop()
-        subscribers = self._users.everyone()
+        subscribers = self._registry.everyone()
         spread_ms = 1 + 1000 * len(subscribers) // _RECONNECTS_PER_S
         for subscriber in subscribers:
             after_ms = random.randint(1, spread_ms)  # noqa: S311 - only spreads the reconnects
             subscriber.close(CloseCode.SERVICE_RESTART, after_ms)
         await asyncio.sleep(_LAST_WORDS_S)
         await self._main_task.stop()
-        await self._feed.stop()
         await self._connection.close()
 
     # What its subscribers need of it
@@ -167,13 +138,18 @@ class Holder:
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber, and the feed of a slot that is not ours once nobody needs it."""
-        self._users.remove(subscriber)
-        slot = slot_of(subscriber.user_id)
-        if slot not in self._owned:
-            self._guests[slot] -= 1
-            if not self._guests[slot]:
-                del self._guests[slot]
-                self._spawn(self._feed.unsubscribe([slot]))
+        slot = self._registry.remove(subscriber)
+        if slot is not None:
+            self._feed.unsubscribe([slot])
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do some work for a subscriber."""
+        self._side.spawn(work)
+
+    def fault(self, where: str, error: Exception) -> None:
+        """An error of ours that was kept to one user, connection or message."""
+        self.counters.faults.labels(where).inc()
+        self._faults.complain("a fault was kept to whom it concerned", where, exc_info=error)
 
     def authenticate(self, token: str) -> Awaitable[Claims]:
         """Verify a token that a socket sent."""
@@ -186,11 +162,10 @@ class Holder:
         await self._receiver.start()
         self._state = "serving"
         logger.info("serving", slots=len(self._owned))
-        await self._feed.start()
+        self._feed.want(self._owned)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._feed.subscribe(self._owned))
-            tasks.create_task(endless(self._catch_up.run()))
-            tasks.create_task(endless(self._audit()))
+            for work in (self._feed.run(), self._catch_up.run(), self._audit.run()):
+                tasks.create_task(endless(work))
 
     # A new connection
 
@@ -199,15 +174,15 @@ class Holder:
         try:
             subscriber = self._subscriber_for(parcel)
         except HeadError as error:
-            self._spawn(self._refuse(sock, parcel, Problem(error.status, error.code, str(error))))
+            self._side.spawn(self._refuse(sock, parcel, Problem(error.status, error.code, str(error))))
             return
         if self._state != "serving":
-            self._spawn(self._refuse(sock, parcel, _STOPPING))
-        elif len(self._users.of(parcel.user_id)) >= self.settings.gateway.max_sockets_per_user:
-            self._spawn(self._refuse(sock, parcel, _TOO_MANY))
+            self._side.spawn(self._refuse(sock, parcel, _STOPPING))
+        elif not self._registry.has_room(parcel.user_id, parcel.kind):
+            self._side.spawn(self._refuse(sock, parcel, _TOO_MANY))
         else:
             self._join(subscriber)
-            self._spawn(self._open(sock, subscriber, parcel))
+            self._side.spawn(self._open(sock, subscriber, parcel))
 
     def _subscriber_for(self, parcel: Parcel) -> Subscriber:
         if parcel.kind == "poll":
@@ -221,8 +196,11 @@ class Holder:
             sock.close()
             subscriber.finish()
             logger.warning("a connection was gone before it was open", error=str(error))
-        else:
+            return
+        try:
             subscriber.begin(parcel)
+        except Exception as error:  # never a connection without an answer
+            subscriber.fail(error)
 
     async def _refuse(self, sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
         answering = PollConnection(lambda: None, parcel.origin)
@@ -234,76 +212,37 @@ class Holder:
             answering.refuse(problem)
             self.counters.refusals.labels(problem.code).inc()
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        self._opening.add(task := asyncio.get_running_loop().create_task(work))
-        task.add_done_callback(self._opening.discard)
-
     def _join(self, subscriber: Subscriber) -> None:
-        self._users.add(subscriber)
-        slot = slot_of(subscriber.user_id)
-        if slot not in self._owned:
-            self._guests[slot] += 1
-            self._spawn(self._feed.subscribe([slot]))
+        slot = self._registry.add(subscriber)
+        if slot is not None:
+            self._feed.want([slot])
 
     # The feed
 
     def _push(self, slot: int, pushed: Iterable[Pushed]) -> None:
         for user_id, seq, previous, digest, payload in pushed:
             self._pushes += 1
-            subscribers = self._users.of(user_id.decode())
+            subscribers = self._registry.of(user_id.decode())
             if subscribers:
                 message = messages.notification(seq, digest, payload)
                 frame = text_frame(message)  # once, for all devices
                 for subscriber in subscribers:
-                    subscriber.push(seq, previous, digest, message, frame)
+                    try:
+                        subscriber.push(seq, previous, digest, message, frame)
+                    except Exception as error:  # it is not to cost the others their notification
+                        subscriber.fail(error)
+
+    def _on_garbled(self, slot: int, error: Exception) -> None:
+        """What a message of the feed held is read from the logs of its slot."""
+        self.fault("feed", error)
+        self._audit.doubt([slot])
 
     def _on_subscribed(self) -> None:
         """The feed was silent for a while: whoever is behind catches up, connected or connecting."""
         self._redis.success("feed")
-        self._spawn(self._compare_heads(list(self._users)))
+        self._audit.doubt(range(SLOTS))
 
     def _on_lost(self) -> None:
         self.counters.feed_losses.inc()
         self._redis.failure(StoreUnavailable("the feed was lost"), "feed")
         logger.warning("the feed was lost; subscribing again")
-
-    async def _compare_heads(self, user_ids: Sequence[str]) -> None:
-        """Catch up every subscriber that does not stand at its log's head."""
-        for some in _chunks(user_ids, _HEADS_AT_ONCE):
-            for subscriber, _, head in await self._behind(some):
-                subscriber.see_head(head)
-
-    async def _audit(self) -> None:
-        """Watch for pushes that never came: nothing is to be found here, ever, so what is found is an alarm.
-
-        A head that a live subscriber has not reached a second later, without having moved, was not pushed.
-        """
-        while True:
-            await asyncio.sleep(_AUDIT_PAUSE_S)
-            for some in _chunks(list(self._users), _HEADS_AT_ONCE):
-                suspects = await self._behind(some)
-                await asyncio.sleep(_AUDIT_PAUSE_S)
-                for subscriber, cursor, head in suspects:
-                    if subscriber.inbox.cursor == cursor and subscriber.see_head(head):
-                        self.counters.audit_repairs.inc()
-                        logger.error(
-                            "a push was lost; caught up from the log",
-                            user_id=subscriber.user_id,
-                            cursor=str(cursor),
-                            head=str(head),
-                        )
-
-    async def _behind(self, user_ids: Sequence[str]) -> list[tuple[Subscriber, Cursor | None, Cursor | None]]:
-        """The live subscribers that stand elsewhere than at the head: with their cursor, and the head."""
-        heads = await self._redis.retry("compare heads", partial(self._log.heads, user_ids), StoreError)
-        return [
-            (subscriber, subscriber.inbox.cursor, head)
-            for user_id, head in zip(user_ids, heads, strict=True)
-            for subscriber in self._users.of(user_id)
-            if subscriber.inbox.is_elsewhere(head)
-        ]
-
-
-def _chunks(everything: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for start in range(0, len(everything), size):
-        yield everything[start : start + size]

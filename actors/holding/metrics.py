@@ -34,6 +34,13 @@ class HolderMetrics:
             registry=self._registry,
         )
 
+        self.faults = Counter(
+            "doorstep_faults",
+            "Errors that were kept to one user, connection or message: a fault, whenever it is not 0.",
+            ["where"],
+            registry=self._registry,
+        )
+
     def collect(self) -> list[Metric]:
         """All of it."""
         return list(self._registry.collect())

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import orjson
 
 from doorstep.actors.holding.inbox import Reset, Send, Step
+from doorstep.actors.holding.registry import Kind
 from doorstep.actors.holding.subscriber import Home, Subscriber, message_of
 from doorstep.actors.store.values import Page, Want
 from doorstep.gateway.close_codes import CloseCode
@@ -19,12 +21,15 @@ _LOG_OUT_OF_REACH = Problem(
     503, "log_unavailable", "the log of notifications is out of reach; ask again with the same cursor"
 )
 
+_FAULT = Problem(503, "internal_error", "the request failed here; it was logged")
+
 
 class PollSubscriber(Subscriber):
     """A long poll: answered by the first notifications, a reset, or the end of its wait."""
 
     __slots__ = ("_answered", "_malformed", "_request", "_timer", "protocol")
 
+    kind: ClassVar[Kind] = "poll"
     protocol: PollConnection
 
     def __init__(self, home: Home, parcel: Parcel) -> None:
@@ -71,6 +76,9 @@ class PollSubscriber(Subscriber):
         """Answer with what there is: nothing. The client asks again."""
         self._answer(())
 
+    def _break_off(self) -> None:
+        self._refuse(_FAULT)
+
     def _deliver(self, message: bytes, frame: bytes) -> None:
         self._answer((message,))
 
@@ -85,9 +93,13 @@ class PollSubscriber(Subscriber):
     def _time_out(self) -> None:
         if self.inbox.state == "live":
             self._answer(())
-        elif not self._answered:
+        else:
+            self._refuse(_LOG_OUT_OF_REACH)
+
+    def _refuse(self, problem: Problem) -> None:
+        if not self._answered:
             self._answered = True
-            self.protocol.refuse(_LOG_OUT_OF_REACH)
+            self.protocol.refuse(problem)
 
     def _answer(self, notifications: Sequence[bytes], *, reset: bool = False) -> None:
         if self._answered:

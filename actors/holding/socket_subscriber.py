@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from typing import ClassVar
 
 from doorstep.actors.holding.inbox import Reset, Send, Step, Welcome
+from doorstep.actors.holding.registry import Kind
 from doorstep.actors.holding.subscriber import Home, Subscriber, message_of
 from doorstep.gateway import messages
 from doorstep.gateway.auth import AuthError
@@ -23,6 +24,7 @@ class SocketSubscriber(Subscriber):
 
     __slots__ = ("_expires_at", "_malformed", "_refreshing", "_stuck", "_timer", "protocol")
 
+    kind: ClassVar[Kind] = "socket"
     protocol: WebSocket
 
     def __init__(self, home: Home, parcel: Parcel, limits: SocketLimits) -> None:
@@ -54,7 +56,7 @@ class SocketSubscriber(Subscriber):
             self.protocol.send(text_frame(messages.pong()))
         elif isinstance(operation, messages.Refresh) and not self._refreshing:
             self._refreshing = True
-            self._spawn(self._refresh(operation.token))
+            self._home.spawn(self._refresh(operation.token))
 
     def on_blocked(self) -> None:
         """The browser does not read as fast as we write."""
@@ -81,6 +83,9 @@ class SocketSubscriber(Subscriber):
         if after_ms:
             self.protocol.send(text_frame(messages.reconnect(after_ms)))
         self.protocol.close(code)
+
+    def _break_off(self) -> None:
+        self.protocol.close(CloseCode.INTERNAL_ERROR)
 
     def _deliver(self, message: bytes, frame: bytes) -> None:
         self.protocol.send(frame)
@@ -139,11 +144,3 @@ class SocketSubscriber(Subscriber):
             self._expires_at = claims.expires_at
             self.protocol.send(text_frame(messages.refreshed()))
             self._watch_token()
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        _tasks.add(task := asyncio.ensure_future(work))
-        task.add_done_callback(_tasks.discard)
-
-
-_tasks: set[asyncio.Future[None]] = set()
-"""The event loop keeps only weak references to tasks."""

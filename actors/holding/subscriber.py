@@ -2,11 +2,12 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Coroutine
+from typing import Any, ClassVar, Protocol
 
 from doorstep.actors.holding.inbox import Inbox, OnPush, Read, Step
 from doorstep.actors.holding.metrics import HolderMetrics
+from doorstep.actors.holding.registry import Kind
 from doorstep.actors.store.values import Logged, Page, Want
 from doorstep.config.settings import Settings
 from doorstep.gateway import messages
@@ -33,12 +34,19 @@ class Home(Protocol):
     def authenticate(self, token: str) -> Awaitable[Claims]:
         """Verify a token; raises `AuthError`."""
 
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do some work for the subscriber; what it raises is a `fault`."""
+
+    def fault(self, where: str, error: Exception) -> None:
+        """Count and log an error of ours that concerns this subscriber only."""
+
 
 class Subscriber(ABC):
     """What a socket and a poll have in common: a user, an inbox, and reading for it."""
 
     __slots__ = ("_gone", "_home", "_replay", "inbox", "user_id")
 
+    kind: ClassVar[Kind]
     protocol: asyncio.Protocol
     """What its transport talks to."""
 
@@ -87,6 +95,11 @@ class Subscriber(ABC):
             self._gone = True
             self._home.leave(self)
 
+    def fail(self, error: Exception) -> None:
+        """A fault of ours in serving it: it ends, and may come back with its cursor. Nobody else notices."""
+        self._home.fault("subscriber", error)
+        self._break_off()
+
     def _follow(self, action: OnPush) -> None:
         if action == "read":
             self._home.read_for(self)
@@ -98,6 +111,10 @@ class Subscriber(ABC):
     @abstractmethod
     def close(self, code: CloseCode, after_ms: int = 0) -> None:
         """End it from this side; the client is to come back after so long."""
+
+    @abstractmethod
+    def _break_off(self) -> None:
+        """End it because of a fault of ours."""
 
     @abstractmethod
     def _deliver(self, message: bytes, frame: bytes) -> None: ...

@@ -12,6 +12,7 @@ from typing import Any
 import msgpack
 import structlog
 
+from doorstep.actors.runtime.main_task import endless
 from doorstep.actors.store.log import feed_channel
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.errors import StoreError, StoreUnavailable
@@ -20,6 +21,7 @@ from doorstep.actors.store.redis.server import Server
 from doorstep.actors.store.values import Pushed
 
 OnPush = Callable[[int, Iterable[Pushed]], None]
+OnGarbled = Callable[[int, Exception], None]
 
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 2.0
@@ -39,11 +41,14 @@ def read_message(message: bytes) -> Iterator[Pushed]:
 class _Subscription:
     """One link to one master, and the channels that are subscribed on it."""
 
-    def __init__(self, server: Server, sharded: bool, on_push: OnPush, on_broken: OnLost) -> None:
+    def __init__(
+        self, server: Server, sharded: bool, on_push: OnPush, on_garbled: OnGarbled, on_broken: OnLost
+    ) -> None:
         self._slots: Mapping[bytes, int] = {}
         self._server = server
         self._prefix = "S" if sharded else ""
         self._on_push = on_push
+        self._on_garbled = on_garbled
         self._on_broken = on_broken
         self._link: Link | None = None
         self._confirmed: set[bytes] = set()
@@ -78,6 +83,12 @@ class _Subscription:
             self._changed.clear()
             await self._changed.wait()
 
+    async def fence(self) -> None:
+        """Returns when all that the server has published by now was pushed. Raises `StoreUnavailable`."""
+        if self._link is None:
+            raise StoreUnavailable("the link of a subscription broke")
+        await self._link.exchange(pack(("PING",)), 1)
+
     async def ping(self) -> None:
         """Break a link that is dead, if it has been silent since the last time."""
         link = self._link
@@ -108,12 +119,18 @@ class _Subscription:
         if kind in (b"message", b"smessage"):
             slot = self._slots.get(channel)
             if slot is not None:
-                self._on_push(slot, read_message(push[2]))
+                self._pass_on(slot, push[2])
         elif kind in (b"subscribe", b"ssubscribe"):
             self._confirmed.add(channel)
             self._changed.set()
         elif kind in (b"unsubscribe", b"sunsubscribe"):
             self._unsubscribed(channel)
+
+    def _pass_on(self, slot: int, message: bytes) -> None:
+        try:
+            self._on_push(slot, read_message(message))
+        except Exception as error:  # it costs what it holds, not the feed
+            self._on_garbled(slot, error)
 
     def _unsubscribed(self, channel: bytes) -> None:
         self._confirmed.discard(channel)
@@ -134,18 +151,21 @@ class Feed:
         self,
         connection: Connection,
         on_push: OnPush,
+        on_garbled: OnGarbled,
         on_subscribed: Callable[[], None],
         on_lost: Callable[[], None],
     ) -> None:
         """All callbacks are called in the event loop and must not block.
 
-        `on_push(slot, notifications)` gets what one append added to a slot, in order; if it raises, the feed
-        breaks. `on_subscribed()` comes whenever all wanted slots have become subscribed (after the start,
+        `on_push(slot, notifications)` gets what one append added to a slot, in order.
+        `on_garbled(slot, error)`: a message could not be read, or `on_push` raised: what it held is missing.
+        `on_subscribed()` comes whenever all wanted slots have become subscribed (after the start,
         when some were added, after a loss): from then on nothing is missing. `on_lost()`: something may be,
         until the next `on_subscribed`.
         """
         self._connection = connection
         self._on_push = on_push
+        self._on_garbled = on_garbled
         self._on_subscribed = on_subscribed
         self._on_lost = on_lost
         self._wanted: set[int] = set()
@@ -153,7 +173,6 @@ class Feed:
         self._subscriptions: dict[Server, _Subscription] = {}
         self._waiting: list[tuple[frozenset[int], asyncio.Future[None]]] = []
         self._changed = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
         self._live = False
         self._stopped = False
 
@@ -162,20 +181,38 @@ class Feed:
         """Nothing is missing of the slots that are subscribed."""
         return self._live
 
-    async def start(self) -> None:
-        """Begin to connect, in the background."""
-        self._tasks = [asyncio.create_task(self._keep_subscribed()), asyncio.create_task(self._keep_alive())]
+    async def run(self) -> None:
+        """Connect, subscribe, and do both again whenever that is needed, until cancelled.
 
-    async def stop(self) -> None:
-        """End it for good; no callback comes after that; who waits in `subscribe` gets `StoreUnavailable`."""
+        No callback comes after that; who waits in `subscribe` gets `StoreUnavailable`.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(endless(self._keep_subscribed()))
+                tasks.create_task(endless(self._keep_alive()))
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
         self._stopped = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._close_all()
         for _, future in self._waiting:
             if not future.done():
                 future.set_exception(StoreUnavailable("the feed was stopped"))
+
+    async def fence(self) -> None:
+        """Returns when all that was published before the call has been pushed.
+
+        Raises `StoreUnavailable` where nobody can tell: `on_subscribed` comes after that.
+        """
+        if not (self._live and self._wanted <= self._subscribed):
+            raise StoreUnavailable("not all slots are subscribed")
+        await asyncio.gather(*(each.fence() for each in self._subscriptions.values()))
+
+    def want(self, slots: Iterable[int]) -> None:
+        """Add slots, without waiting for them."""
+        self._wanted.update(slots)
+        self._changed.set()
 
     async def subscribe(self, slots: Iterable[int]) -> None:
         """Add slots. Returns when the server has confirmed them: what is appended from now on comes.
@@ -186,15 +223,14 @@ class Feed:
         if self._stopped:
             raise StoreUnavailable("the feed was stopped")
         added = frozenset(slots)
-        self._wanted |= added
+        self.want(added)
         if self._live and added <= self._subscribed:
             return
         future = asyncio.get_running_loop().create_future()
         self._waiting.append((added, future))
-        self._changed.set()
         await future
 
-    async def unsubscribe(self, slots: Iterable[int]) -> None:
+    def unsubscribe(self, slots: Iterable[int]) -> None:
         """Remove slots. What is already on its way may still come."""
         self._wanted.difference_update(slots)
         self._changed.set()
@@ -239,7 +275,7 @@ class Feed:
     def _subscription(self, server: Server) -> _Subscription:
         if server not in self._subscriptions:
             self._subscriptions[server] = _Subscription(
-                server, self._connection.sharded, self._on_push, self._broken
+                server, self._connection.sharded, self._on_push, self._on_garbled, self._broken
             )
         return self._subscriptions[server]
 

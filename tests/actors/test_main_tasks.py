@@ -15,9 +15,11 @@ from doorstep.actors.consuming.membership import Membership
 from doorstep.actors.consuming.sweeper import Sweeper
 from doorstep.actors.control.gateway_actor import Gateway
 from doorstep.actors.control.supervisor import Supervisor
+from doorstep.actors.holding.audit import Audit
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.placement.topology import Topology
+from doorstep.actors.store.feed import Feed
 from doorstep.config.settings import Settings, load_settings
 from doorstep.gateway.handover import Receiver
 from doorstep.gateway.port import PublicPort
@@ -64,7 +66,10 @@ async def until(holds: Callable[[], Any], within_s: float = 30) -> None:
     ("start", "owner", "method"),
     [
         (holder, Receiver, "start"),
-        (holder, Holder, "_audit"),
+        (holder, Feed, "_keep_subscribed"),
+        (holder, Feed, "_keep_alive"),
+        (holder, Audit, "_settle_doubts"),
+        (holder, Audit, "_look_around"),
         (holder, CatchUp, "run"),
         (consumer, Sweeper, "run"),
         (consumer, Consumer, "_consume"),
@@ -125,7 +130,12 @@ async def test_a_consumer_begins_anew_after_a_fault_in_any_task_of_its_membershi
     monkeypatch.setattr(consumer_module, "_AFTER_A_FAULT_S", 0.05)
     for owner, method in _OF_A_MEMBERSHIP:
         monkeypatch.setattr(owner, method, fails_once(owner, method))
+    told = ""
+
+    def missing() -> list[str]:
+        nonlocal told
+        told += capfd.readouterr().err
+        return [method for _, method in _OF_A_MEMBERSHIP if f"injected into {method}" not in told]
+
     async with world.consumer():
-        await until(lambda: len(sound) == len(_OF_A_MEMBERSHIP))
-    told = capfd.readouterr().err
-    assert [method for method in sound if f"injected into {method}" not in told] == []
+        await until(lambda: missing() == [])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 import redis
 from websockets.asyncio.client import ClientConnection
@@ -21,9 +22,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from doorstep.actors.holding.holder import Holder
+from doorstep.actors.holding.poll_subscriber import PollSubscriber
+from doorstep.actors.holding.socket_subscriber import SocketSubscriber
 from doorstep.actors.placement.slots import slot_of
 from doorstep.actors.placement.topology import Topology
-from doorstep.actors.store.log import Log
+from doorstep.actors.store.log import Log, feed_channel
 from doorstep.actors.store.redis.connection import connect
 from doorstep.config.settings import Settings, load_settings
 from doorstep.gateway.auth import Authenticator
@@ -64,25 +67,28 @@ class World:
         return json.loads(answer.read())
 
 
-async def message(ws: ClientConnection) -> Any:
+async def message_of(ws: ClientConnection) -> Any:
     """The next message."""
     async with asyncio.timeout(10):
         return json.loads(await ws.recv())
 
 
+def _fail(*_: object) -> None:
+    raise LookupError("injected")
+
+
 async def close_code(ws: ClientConnection) -> int:
     """How the server closes, with no further message."""
     with pytest.raises(ConnectionClosed) as closed:
-        await message(ws)
+        await message_of(ws)
     assert closed.value.rcvd is not None
     return closed.value.rcvd.code
 
 
-async def pushes(holder: Holder) -> float:
-    """How many it has counted."""
-    return {sample.name: sample.value for each in await holder.metrics() for sample in each.samples}[
-        "doorstep_pushes_total"
-    ]
+async def counted(holder: Holder, name: str, **labels: str) -> float:
+    """What it has counted; 0 before the first."""
+    samples = [sample for each in await holder.metrics() for sample in each.samples]
+    return sum(each.value for each in samples if (each.name, each.labels) == (name, labels))
 
 
 @contextlib.asynccontextmanager
@@ -113,12 +119,12 @@ async def test_a_push_reaches_every_device(valkey: ValkeyServer, run_dir: Path, 
         here.connect(token_for(names.user("other"))) as other,
     ):
         for ws in (one, two, other):
-            assert (await message(ws))["event"] == "doorstep.welcome"
+            assert (await message_of(ws))["event"] == "doorstep.welcome"
         await here.append(user, 2)
-        assert [(await message(ws))["seq"] for ws in (one, one, two, two)] == [1, 2, 1, 2]
+        assert [(await message_of(ws))["seq"] for ws in (one, one, two, two)] == [1, 2, 1, 2]
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(other.recv(), 0.3)
-        assert [await pushes(here.holder), await pushes(here.holder)] == [2, 2]
+        assert [await counted(here.holder, "doorstep_pushes_total") for _ in range(2)] == [2, 2]
 
 
 async def test_replay_begins_before_the_head(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
@@ -126,9 +132,9 @@ async def test_replay_begins_before_the_head(valkey: ValkeyServer, run_dir: Path
     async with world(valkey, run_dir) as here:
         await here.append(user, 5)
         async with here.connect(token_for(user), "?replay=2") as ws:
-            welcome = await message(ws)
+            welcome = await message_of(ws)
             assert welcome["cursor"].startswith("3-")
-            assert [(await message(ws))["seq"] for _ in range(2)] == [4, 5]
+            assert [(await message_of(ws))["seq"] for _ in range(2)] == [4, 5]
         with pytest.raises(InvalidStatus) as refusal:
             await here.connect(token_for(user), "?replay=many")
         assert refusal.value.response.status_code == 400
@@ -153,8 +159,8 @@ async def test_a_token_that_expires_is_announced_and_then_closes(
         world(valkey, run_dir, auth={"expiry_notice_s": 1}) as here,
         here.connect(token_for(names.user(), ttl_s=2)) as ws,
     ):
-        assert (await message(ws))["event"] == "doorstep.welcome"
-        expiring = await message(ws)
+        assert (await message_of(ws))["event"] == "doorstep.welcome"
+        expiring = await message_of(ws)
         assert expiring["event"] == "doorstep.token_expiring"
         assert 0 < expiring["data"]["in_ms"] <= 1000
         assert await close_code(ws) == 4001
@@ -166,12 +172,12 @@ async def test_a_refreshed_token_goes_on(valkey: ValkeyServer, run_dir: Path, na
         world(valkey, run_dir, auth={"expiry_notice_s": 1}) as here,
         here.connect(token_for(user, ttl_s=2)) as ws,
     ):
-        await message(ws)
+        await message_of(ws)
         await ws.send(json.dumps({"op": "refresh", "token": token_for(user)}))
-        assert (await message(ws))["event"] == "doorstep.refreshed"
+        assert (await message_of(ws))["event"] == "doorstep.refreshed"
         await asyncio.sleep(2.2)
         await ws.send('{"op":"ping"}')
-        assert (await message(ws))["event"] == "doorstep.pong"
+        assert (await message_of(ws))["event"] == "doorstep.pong"
 
 
 @pytest.mark.parametrize("token", ["no token", token_for("somebody else")])
@@ -179,7 +185,7 @@ async def test_a_refresh_with_another_token_is_forbidden(
     valkey: ValkeyServer, run_dir: Path, names: Names, token: str
 ) -> None:
     async with world(valkey, run_dir) as here, here.connect(token_for(names.user())) as ws:
-        await message(ws)
+        await message_of(ws)
         await ws.send(json.dumps({"op": "refresh", "token": token}))
         assert await close_code(ws) == 4003
 
@@ -191,7 +197,7 @@ async def test_a_refresh_that_nobody_can_judge_is_to_be_tried_again(
     token = SigningKey("rsa-1").sign({"sub": user})
     auth = {"jwks_url": "http://127.0.0.1:9/keys"}
     async with world(valkey, run_dir, auth=auth) as here, here.connect(token_for(user)) as ws:
-        await message(ws)
+        await message_of(ws)
         await ws.send(json.dumps({"op": "refresh", "token": token}))
         assert await close_code(ws) == 1013
 
@@ -216,17 +222,14 @@ async def test_a_poll_with_a_malformed_cursor_is_a_counted_reset(
 ) -> None:
     async with world(valkey, run_dir) as here:
         assert (await here.poll(names.user(), "after=nonsense"))["reset"]
-        samples = [sample for each in await here.holder.metrics() for sample in each.samples]
-    assert [
-        (sample.labels, sample.value) for sample in samples if sample.name == "doorstep_resets_total"
-    ] == [({"reason": "malformed"}, 1.0)]
+        assert await counted(here.holder, "doorstep_resets_total", reason="malformed") == 1
 
 
 async def test_an_operation_that_is_none_breaks_the_protocol(
     valkey: ValkeyServer, run_dir: Path, names: Names
 ) -> None:
     async with world(valkey, run_dir) as here, here.connect(token_for(names.user())) as ws:
-        await message(ws)
+        await message_of(ws)
         await ws.send('{"op":"dance"}')
         assert await close_code(ws) == 4009
 
@@ -237,7 +240,7 @@ async def test_a_socket_that_does_not_read_is_closed_and_others_are_served(
     slow, user = names.user("slow"), names.user()
     gateway = {"write_buffer_bytes": 65536, "stuck_timeout_s": 1.0}
     async with world(valkey, run_dir, gateway=gateway) as here, here.connect(token_for(user)) as ws:
-        await message(ws)
+        await message_of(ws)
         reader, writer = await asyncio.open_connection("127.0.0.1", here.port, limit=1024)
         raw: socket.socket = writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -251,7 +254,7 @@ async def test_a_socket_that_does_not_read_is_closed_and_others_are_served(
         for _ in range(100):
             await here.append(slow, 10, size=10_000)
         await here.append(user, 1)
-        assert (await message(ws))["seq"] == 1
+        assert (await message_of(ws))["seq"] == 1
         begun = time.monotonic()
         while (await here.holder.status()).connections > 1:
             assert time.monotonic() - begun < 10
@@ -298,13 +301,13 @@ async def test_what_a_broken_feed_missed_is_caught_up(
 ) -> None:
     user = names.user()
     async with world(valkey, run_dir) as here, here.connect(token_for(user)) as ws:
-        await message(ws)
+        await message_of(ws)
         await here.append(user, 1)
-        assert (await message(ws))["seq"] == 1
+        assert (await message_of(ws))["seq"] == 1
         with redis.Redis.from_url(valkey.url) as client:
             client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         await here.append(user, 3)
-        assert [(await message(ws))["seq"] for _ in range(3)] == [2, 3, 4]
+        assert [(await message_of(ws))["seq"] for _ in range(3)] == [2, 3, 4]
 
 
 async def test_the_audit_finds_a_push_that_was_lost(
@@ -312,20 +315,91 @@ async def test_the_audit_finds_a_push_that_was_lost(
 ) -> None:
     user = names.user()
     async with world(valkey, run_dir) as here, here.connect(token_for(user)) as ws:
-        await message(ws)
+        await message_of(ws)
         with redis.Redis.from_url(valkey.url) as client:  # an append whose push never comes
             key = f"ds:{{s{slot_of(user)}}}:{user}"
             client.xadd(f"{key}:log", {"d": "0" * 16 + "1" * 16, "n": '{"event":"e"}'}, "1-0")
             client.hset(f"{key}:head", mapping={"s": 1, "d": "1" * 16})
-        assert (await message(ws))["seq"] == 1
+        assert (await message_of(ws))["seq"] == 1
     assert "a push was lost" in capfd.readouterr().err
 
 
 async def test_stopping_says_when_to_come_back(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
     async with world(valkey, run_dir) as here, here.connect(token_for(names.user())) as ws:
-        await message(ws)
+        await message_of(ws)
         await here.holder.stop()
-        reconnect = await message(ws)
+        reconnect = await message_of(ws)
         assert reconnect["event"] == "doorstep.reconnect"
         assert reconnect["data"]["after_ms"] > 0
         assert await close_code(ws) == 1012
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"", b"no msgpack", msgpack.packb([1, 2, 3, 4, 5]), msgpack.packb([b"\xff", "x", b"", None, [{}]])],
+)
+async def test_a_message_of_the_feed_that_is_not_ours_costs_a_look_at_the_heads(
+    valkey: ValkeyServer, run_dir: Path, names: Names, capfd: pytest.CaptureFixture[str], message: bytes
+) -> None:
+    user = names.user()
+    async with world(valkey, run_dir) as here, here.connect(token_for(user)) as ws:
+        await message_of(ws)
+        with redis.Redis.from_url(valkey.url) as client:
+            for _ in range(3):
+                client.publish(feed_channel(slot_of(user)), message)
+        await here.append(user, 1)
+        assert (await message_of(ws))["seq"] == 1
+        assert await counted(here.holder, "doorstep_faults_total", where="feed") == 3
+        assert await counted(here.holder, "doorstep_feed_losses_total") == 0
+    assert capfd.readouterr().err.count("a fault was kept") == 1
+
+
+@pytest.mark.parametrize("method", ["_deliver", "_tell"])
+async def test_a_fault_in_serving_one_connection_closes_it_and_no_other(
+    valkey: ValkeyServer, run_dir: Path, names: Names, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    sick, user = names.user("sick"), names.user()
+    works = getattr(SocketSubscriber, method)
+
+    def fail(self: SocketSubscriber, *given: object) -> None:
+        if self.user_id == sick:
+            raise LookupError("injected")
+        works(self, *given)
+
+    async with world(valkey, run_dir) as here:
+        if method == "_tell":
+            monkeypatch.setattr(SocketSubscriber, method, fail)
+        async with here.connect(token_for(sick)) as one, here.connect(token_for(user)) as other:
+            if method == "_deliver":
+                await message_of(one)
+            await message_of(other)
+            monkeypatch.setattr(SocketSubscriber, method, fail)
+            await here.append(sick, 1)
+            await here.append(user, 1)
+            assert await close_code(one) == 1011
+            assert (await message_of(other))["seq"] == 1
+            assert await counted(here.holder, "doorstep_faults_total", where="subscriber") == 1
+
+
+async def test_a_poll_that_fails_here_is_refused_and_not_left_waiting(
+    valkey: ValkeyServer, run_dir: Path, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PollSubscriber, "take", _fail)
+    async with world(valkey, run_dir) as here:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            await here.poll(names.user(), "")
+    with refused.value as answer:
+        assert (answer.status, json.loads(answer.read())["code"]) == (503, "internal_error")
+
+
+async def test_a_fault_in_a_refresh_is_counted_and_the_old_token_goes_on(
+    valkey: ValkeyServer, run_dir: Path, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = names.user()
+    async with world(valkey, run_dir) as here, here.connect(token_for(user)) as ws:
+        await message_of(ws)
+        monkeypatch.setattr(here.holder, "authenticate", _fail)
+        await ws.send(json.dumps({"op": "refresh", "token": token_for(user)}))
+        await here.append(user, 1)
+        assert (await message_of(ws))["seq"] == 1
+        assert await counted(here.holder, "doorstep_faults_total", where="task") == 1

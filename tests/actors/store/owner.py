@@ -20,7 +20,19 @@ class Owner:
         self.late_fault: Exception | None = None
         """To be raised by the next `on_subscribed`, once."""
         self._changed = asyncio.Event()
-        self.feed = Feed(connection, self._push, self._subscribed, self._lost)
+        self.feed = Feed(connection, self._push, self._garbled, self._subscribed, self._lost)
+        self.garbled: list[tuple[int, Exception]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Run the feed."""
+        self._running = asyncio.create_task(self.feed.run())
+
+    async def stop(self) -> None:
+        """End it."""
+        assert self._running is not None
+        self._running.cancel()
+        await asyncio.wait([self._running])
 
     def seen(self) -> list[tuple[str, int]]:
         """User and number of all notifications, in the order they came."""
@@ -41,6 +53,10 @@ class Owner:
         if fault is not None:
             raise fault
         self.pushes.append((slot, list(pushed)))
+        self._changed.set()
+
+    def _garbled(self, slot: int, error: Exception) -> None:
+        self.garbled.append((slot, error))
         self._changed.set()
 
     def _subscribed(self) -> None:

@@ -27,9 +27,9 @@ SLOT = slot_of(USER)
 async def owner(connection: Connection) -> AsyncIterator[Owner]:
     """An owner with a running feed of no slots."""
     owner = Owner(connection)
-    await owner.feed.start()
+    owner.start()
     yield owner
-    await owner.feed.stop()
+    await owner.stop()
 
 
 async def test_what_is_new_is_pushed_as_it_was_appended(owner: Owner, log: Log) -> None:
@@ -79,7 +79,7 @@ async def test_slots_come_and_go(owner: Owner, log: Log) -> None:
     await owner.feed.subscribe([SLOT])
     await append(log, USER, "a")
     await owner.until(pushes=1)
-    await owner.feed.unsubscribe([SLOT, 7])
+    owner.feed.unsubscribe([SLOT, 7])
     await owner.feed.subscribe([(SLOT + 1) % 256])  # returns after the unsubscription has settled
     await append(log, USER, "b")
     await owner.feed.subscribe([SLOT])
@@ -93,7 +93,7 @@ async def test_slots_come_and_go(owner: Owner, log: Log) -> None:
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_slot_that_is_wanted_again_while_it_goes(owner: Owner, log: Log, turns: int) -> None:
     await owner.feed.subscribe([SLOT])
-    await owner.feed.unsubscribe([SLOT])
+    owner.feed.unsubscribe([SLOT])
     for _ in range(turns):
         await asyncio.sleep(0)
     await owner.feed.subscribe([SLOT])
@@ -118,7 +118,7 @@ async def test_a_server_that_restarts(valkey_factory: ValkeyFactory) -> None:
     server = valkey_factory()
     connection = connect(redis_settings(server.url))
     owner, log = Owner(connection), Log(connection, HistorySettings())
-    await owner.feed.start()
+    owner.start()
     await owner.feed.subscribe([SLOT])
     server.stop()
     await owner.until(events=["subscribed", "lost"])
@@ -131,7 +131,7 @@ async def test_a_server_that_restarts(valkey_factory: ValkeyFactory) -> None:
     assert owner.feed.live
     await append(log, USER, "a")
     await owner.until(pushes=1)
-    await owner.feed.stop()
+    await owner.stop()
     await connection.close()
 
 
@@ -140,7 +140,7 @@ async def test_slots_that_are_wanted_before_there_is_a_server(valkey_factory: Va
     server.stop()
     connection = connect(redis_settings(server.url))
     owner = Owner(connection)
-    await owner.feed.start()
+    owner.start()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(owner.feed.subscribe([SLOT]), 0.2)
     assert owner.events == []
@@ -148,19 +148,20 @@ async def test_slots_that_are_wanted_before_there_is_a_server(valkey_factory: Va
     await owner.until(events=["subscribed"])
     await append(Log(connection, HistorySettings()), USER, "a")
     await owner.until(pushes=1)
-    await owner.feed.stop()
+    await owner.stop()
     await connection.close()
 
 
-async def test_an_owner_that_fails_gets_a_new_feed(owner: Owner, log: Log) -> None:
+async def test_an_owner_that_fails_keeps_its_feed_and_is_told_what_it_missed(owner: Owner, log: Log) -> None:
     await owner.feed.subscribe([SLOT])
     owner.events.clear()
     owner.fault = RuntimeError("the owner could not take it")
     await append(log, USER, "a")
-    await owner.until(events=["lost", "subscribed"])
     await append(log, USER, "b")
     await owner.until(pushes=1)
     assert owner.seen() == [(USER, 2)]
+    assert [(slot, str(error)) for slot, error in owner.garbled] == [(SLOT, "the owner could not take it")]
+    assert owner.events == []
 
 
 async def test_an_owner_that_fails_when_it_is_told_is_told_again(owner: Owner) -> None:
@@ -169,24 +170,46 @@ async def test_an_owner_that_fails_when_it_is_told_is_told_again(owner: Owner) -
     assert owner.events == ["lost", "subscribed"]
 
 
-async def test_a_message_that_is_not_of_ours_breaks_the_feed(owner: Owner, eyes: Eyes) -> None:
+@pytest.mark.parametrize("message", [b"\x93abc", b"\x92ab", b"\xc1", b"", b"17"])
+async def test_a_message_that_is_not_of_ours_costs_what_it_holds(
+    owner: Owner, log: Log, eyes: Eyes, message: bytes
+) -> None:
     await owner.feed.subscribe([SLOT])
     owner.events.clear()
-    eyes("PUBLISH", f"ds:{{s{SLOT}}}:feed", b"\x93abc")
-    await owner.until(events=["lost", "subscribed"])
+    eyes("PUBLISH", f"ds:{{s{SLOT}}}:feed", message)
+    await append(log, USER, "a")
+    await owner.until(pushes=1)
+    assert [slot for slot, _ in owner.garbled] == [SLOT]
+    assert (owner.seen(), owner.events) == ([(USER, 1)], [])
+
+
+async def test_after_a_fence_all_that_was_published_before_has_come(owner: Owner, log: Log) -> None:
+    await owner.feed.subscribe([SLOT])
+    for number in range(1, 200):
+        await append(log, USER, f"k{number}")
+        await owner.feed.fence()
+        assert len(owner.pushes) == number
+
+
+async def test_a_broken_feed_has_no_fence(owner: Owner, eyes: Eyes) -> None:
+    await owner.feed.subscribe([SLOT])
+    eyes("CLIENT", "KILL", "TYPE", "pubsub")
+    await owner.until(events=["subscribed", "subscribed", "lost"])
+    with pytest.raises(StoreUnavailable):
+        await owner.feed.fence()
 
 
 async def test_after_stop_nothing_comes_and_nobody_waits(valkey_factory: ValkeyFactory) -> None:
     server = valkey_factory()
     connection = connect(redis_settings(server.url))
     owner, log = Owner(connection), Log(connection, HistorySettings())
-    await owner.feed.start()
+    owner.start()
     await owner.feed.subscribe([SLOT])
     server.stop()
     await owner.until(events=["subscribed", "lost"])
     waiting = asyncio.create_task(owner.feed.subscribe([5]))
     await asyncio.sleep(0)
-    await owner.feed.stop()
+    await owner.stop()
     for late in (waiting, owner.feed.subscribe([6])):
         with pytest.raises(StoreUnavailable, match="stopped"):
             await late
@@ -201,7 +224,7 @@ async def test_a_half_open_feed_is_noticed(valkey: ValkeyServer, proxy_factory: 
     proxy = proxy_factory(valkey.url)
     connection = connect(redis_settings(f"redis://127.0.0.1:{proxy.port}", timeout_s=1))
     owner = Owner(connection)
-    await owner.feed.start()
+    owner.start()
     await owner.feed.subscribe([SLOT])
     owner.events.clear()
     proxy.hold_replies()
@@ -211,7 +234,7 @@ async def test_a_half_open_feed_is_noticed(valkey: ValkeyServer, proxy_factory: 
     proxy.cut()
     proxy.release_replies()
     await owner.until(events=["lost", "subscribed"])
-    await owner.feed.stop()
+    await owner.stop()
     await connection.close()
 
 
@@ -220,7 +243,7 @@ async def test_a_subscriber_that_is_too_slow_is_cut_and_told(valkey_factory: Val
     server = valkey_factory(client_output_buffer_limit="pubsub 256kb 128kb 1")
     connection, eyes = connect(redis_settings(server.url)), Eyes(server.url)
     owner = Owner(connection)
-    await owner.feed.start()
+    owner.start()
     await owner.feed.subscribe([SLOT])
     owner.events.clear()
     message = msgpack.packb([USER, 1, "0" * 16, "f" * 16, b"x" * 1_000_000])
@@ -237,6 +260,6 @@ async def test_a_subscriber_that_is_too_slow_is_cut_and_told(valkey_factory: Val
     assert owner.events[:1] == ["lost"]
     assert owner.events[-1] == "subscribed"
     assert len(owner.pushes) < published
-    await owner.feed.stop()
+    await owner.stop()
     await connection.close()
     eyes.close()

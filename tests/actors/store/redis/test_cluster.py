@@ -84,7 +84,7 @@ async def test_append_and_read_on_all_masters(clustered: Connection, nodes: Sequ
 
 async def test_feeds_of_all_masters(clustered: Connection, nodes: Sequence[Eyes]) -> None:
     owner = Owner(clustered)
-    await owner.feed.start()
+    owner.start()
     await owner.feed.subscribe(range(SLOTS))
     await Log(clustered, HistorySettings()).append([entry(user, "a") for user in USERS])
     await owner.until(pushes=len(by_slot(USERS)))
@@ -92,9 +92,9 @@ async def test_feeds_of_all_masters(clustered: Connection, nodes: Sequence[Eyes]
     assert users == by_slot(USERS)
     nodes[1]("CLIENT", "KILL", "TYPE", "pubsub")
     await owner.until(events=["subscribed", "lost", "subscribed"])
-    await owner.feed.unsubscribe(range(1, SLOTS))
+    owner.feed.unsubscribe(range(1, SLOTS))
     await owner.feed.subscribe([1])
-    await owner.feed.stop()
+    await owner.stop()
 
 
 async def test_contexts_on_all_masters(clustered: Connection) -> None:
@@ -165,7 +165,7 @@ async def test_a_slot_that_moves_under_load(valkey_cluster: ValkeyCluster) -> No
     user = USERS[0]
     connection = connect(redis_settings(valkey_cluster.url, cluster=True))
     owner, log = Owner(connection), Log(connection, HistorySettings())
-    await owner.feed.start()
+    owner.start()
     await owner.feed.subscribe([slot_of(user)])
     enough = asyncio.Event()
     appending = asyncio.create_task(_append_until(log, user, enough))
@@ -182,7 +182,7 @@ async def test_a_slot_that_moves_under_load(valkey_cluster: ValkeyCluster) -> No
     assert page.head.seq == appended
     await owner.until(pushes=1)
     assert owner.seen()[-1] == (user, appended)
-    await owner.feed.stop()
+    await owner.stop()
     await connection.close()
 
 

@@ -81,7 +81,7 @@ def _knows_replica(sentinel: Eyes) -> bool:
 async def test_the_master_is_found_and_found_again_after_a_failover(watched: Watched) -> None:
     connection = watched.connect()
     owner, log, checkpoints = Owner(connection), Log(connection, HistorySettings()), Checkpoints(connection)
-    await owner.feed.start()
+    owner.start()
     await owner.feed.subscribe(range(256))
     await append(log, "u", "a")
     await checkpoints.write("g", {("t", 0): 1})
@@ -102,7 +102,7 @@ async def test_the_master_is_found_and_found_again_after_a_failover(watched: Wat
     await append(log, "u", "c")
     await owner.until(pushes=2)
     assert owner.seen()[-1] == ("u", 3)
-    await owner.feed.stop()
+    await owner.stop()
     await connection.close()
 
 

@@ -1,0 +1,140 @@
+"""Compares where subscribers stand with the heads of their logs: after a doubt, and all the time."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from doorstep.actors.holding.inbox import Inbox
+from doorstep.actors.placement.slots import slot_of
+from doorstep.actors.runtime.breaker import Breaker
+from doorstep.actors.runtime.main_task import endless
+from doorstep.actors.store.feed import Feed
+from doorstep.actors.store.log import Log
+from doorstep.actors.store.redis.errors import StoreError, StoreUnavailable
+from doorstep.gateway.cursor import START, Cursor
+
+_HEADS_AT_ONCE = 500
+_PAUSE_S = 1.0
+
+logger = structlog.get_logger(__name__)
+
+
+class Watched(Protocol):
+    """A subscriber, as far as the audit goes."""
+
+    user_id: str
+    inbox: Inbox
+
+    def see_head(self, head: Cursor | None) -> bool:
+        """Catch up if the head is elsewhere; says whether that was needed."""
+
+
+class Users(Protocol):
+    """Who is connected."""
+
+    def __iter__(self) -> Iterator[str]:
+        """The ids of the users."""
+
+    def of(self, user_id: str) -> Sequence[Watched]:
+        """The subscribers of one of them."""
+
+
+class Suspect(NamedTuple):
+    """A live subscriber that stood elsewhere than at its log's head, and both."""
+
+    subscriber: Watched
+    cursor: Cursor | None
+    head: Cursor | None
+
+
+class Audit:
+    """Two looks at heads, one that repairs and one that accuses.
+
+    `doubt` is for what the feed may have missed. Besides, users are looked at in turn, all the time: there is
+    nothing to be found, ever, so what is found is an alarm.
+    """
+
+    def __init__(self, log: Log, feed: Feed, redis: Breaker, users: Users) -> None:
+        self.repairs = 0
+        """Pushes that never came, and were found here."""
+        self._log = log
+        self._feed = feed
+        self._redis = redis
+        self._users = users
+        self._doubted: set[int] = set()
+        self._doubts = asyncio.Event()
+
+    def doubt(self, slots: Iterable[int]) -> None:
+        """Something may be missing of these slots: let whoever is behind catch up, soon."""
+        self._doubted.update(slots)
+        self._doubts.set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(endless(self._settle_doubts()))
+            tasks.create_task(endless(self._look_around()))
+
+    async def _settle_doubts(self) -> None:
+        while True:
+            await self._doubts.wait()
+            self._doubts.clear()
+            slots, self._doubted = self._doubted, set()
+            for some in _chunks([user_id for user_id in self._users if slot_of(user_id) in slots]):
+                for suspect in await self._suspects(some):
+                    suspect.subscriber.see_head(suspect.head)
+
+    async def _look_around(self) -> None:
+        while True:
+            await asyncio.sleep(_PAUSE_S)
+            for some in _chunks(list(self._users)):
+                suspects = await self._suspects(some)
+                await asyncio.sleep(_PAUSE_S)
+                if suspects:
+                    await self._judge(suspects)
+
+    async def _judge(self, suspects: Sequence[Suspect]) -> None:
+        """A second, later look. Who has not moved since the first, and after all that was published before
+        the second has come, was not pushed what is there."""
+        again = await self._suspects({suspect.subscriber.user_id for suspect in suspects})
+        try:
+            await self._feed.fence()
+        except StoreUnavailable:
+            return  # the feed is in doubt: everybody's head will be looked at
+        before = {(suspect.subscriber, suspect.cursor) for suspect in suspects}
+        for suspect in again:
+            if (suspect.subscriber, suspect.subscriber.inbox.cursor) in before:
+                self._repair(suspect)
+
+    def _repair(self, suspect: Suspect) -> None:
+        """A log that is behind its subscriber has lost writes: that is no push that was lost."""
+        if suspect.subscriber.see_head(suspect.head) and _seq(suspect.head) > _seq(suspect.cursor):
+            self.repairs += 1
+            logger.error(
+                "a push was lost; caught up from the log",
+                user_id=suspect.subscriber.user_id,
+                cursor=str(suspect.cursor),
+                head=str(suspect.head),
+            )
+
+    async def _suspects(self, user_ids: Iterable[str]) -> list[Suspect]:
+        wanted = list(user_ids)
+        heads = await self._redis.retry("compare heads", partial(self._log.heads, wanted), StoreError)
+        return [
+            Suspect(subscriber, subscriber.inbox.cursor, head)
+            for user_id, head in zip(wanted, heads, strict=True)
+            for subscriber in self._users.of(user_id)
+            if subscriber.inbox.is_elsewhere(head)
+        ]
+
+
+def _seq(cursor: Cursor | None) -> int:
+    return (cursor or START).seq
+
+
+def _chunks(everything: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(everything), _HEADS_AT_ONCE):
+        yield everything[start : start + _HEADS_AT_ONCE]
