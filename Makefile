@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := config gateway actors demo benchmarks
+PACKAGES := config gateway actors development demo benchmarks
 ARGS ?=
 MAVEN_OPTIONS := --batch-mode --no-transfer-progress
 

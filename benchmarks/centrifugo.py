@@ -9,12 +9,13 @@ from typing import Any
 
 from doorstep.benchmarks.dialect import Identity, Notice, upgrade_request
 from doorstep.benchmarks.errors import SetupError
+from doorstep.benchmarks.family import Family
 from doorstep.benchmarks.kafka import Kafka
-from doorstep.benchmarks.ports import free_port, is_open
-from doorstep.benchmarks.processes import ServerProcess
 from doorstep.benchmarks.records import plain_records
 from doorstep.benchmarks.redis_server import RedisServer
 from doorstep.benchmarks.target import PEER, SECRET, Target
+from doorstep.development.ports import free_port, is_open
+from doorstep.development.processes import ServerProcess
 
 TOPIC = "bench-peer"
 
@@ -67,16 +68,13 @@ def start_centrifugo(binary: Path, kafka: Kafka, redis: RedisServer, directory: 
     kafka.create_topic(TOPIC)
     port, configuration = free_port(), directory / "centrifugo.json"
     configuration.write_text(json.dumps(_configuration(port, kafka, redis)))
-    process = ServerProcess(PEER, [str(binary), "-c", str(configuration)], directory=directory)
-    try:
-        process.wait_until(lambda: is_open(port), _START_S)
-    except BaseException:
-        process.stop()
-        raise
+    command = (str(binary), "-c", str(configuration))
+    process = ServerProcess(command, log=directory / f"{PEER}.log", cwd=directory)
+    family = Family.start(process, lambda: is_open(port), _START_S)
     return Target(
         name=PEER,
         version=said,
-        process=process,
+        family=family,
         address=("127.0.0.1", port),
         dialect=CentrifugoDialect(port),
         make_records=lambda size: plain_records(

@@ -47,6 +47,7 @@ def run(
     from doorstep.benchmarks.program import Options, run_suite, show_verdict  # noqa: PLC0415
     from doorstep.benchmarks.scenario import SHIPPED, Suite  # noqa: PLC0415
     from doorstep.benchmarks.screen import Screen  # noqa: PLC0415
+    from doorstep.development.processes import ServerError  # noqa: PLC0415
 
     chosen = ((smoke, Suite.SMOKE), (full, Suite.FULL), (guard, Suite.GUARD))
     suite = next((suite for is_chosen, suite in chosen if is_chosen), Suite.BENCH)
@@ -66,7 +67,7 @@ def run(
     )
     try:
         report = run_suite(options, Screen())
-    except BenchmarkError as error:
+    except (BenchmarkError, ServerError) as error:
         typer.secho(f"{type(error).__name__}: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(_ERROR) from None
     verdict = show_verdict(report, Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH))

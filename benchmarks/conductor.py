@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from doorstep.benchmarks.costs import CostMeter, difference
-from doorstep.benchmarks.errors import GeneratorError, ServerError
+from doorstep.benchmarks.errors import GeneratorError
 from doorstep.benchmarks.generator import Generator, merge_findings
 from doorstep.benchmarks.health import Health
 from doorstep.benchmarks.kafka import Kafka
@@ -26,6 +26,7 @@ from doorstep.benchmarks.results import (
 from doorstep.benchmarks.scenario import Load, Scenario
 from doorstep.benchmarks.screen import Screen, Step
 from doorstep.benchmarks.target import SECRET, Target
+from doorstep.development.processes import ServerError
 
 _LOOK_S = 0.05
 _COST_LOOK_S = 1.0
@@ -53,7 +54,8 @@ class _Begun:
 
 
 class Conductor:
-    """Of a target that is up. Every method raises `BenchmarkError` when a process it depends on is gone."""
+    """Of a target that is up. Every method raises `GeneratorError` or `ServerError` when a process that
+    it depends on is gone."""
 
     def __init__(
         self, target: Target, kafka: Kafka, meter: CostMeter, generator: Generator, screen: Screen
@@ -181,12 +183,12 @@ class Conductor:
 
     def _backlog(self, _scenario: Scenario, _load: Load, step: Step) -> tuple[_Begun, Report]:
         """The server is stopped as it is, so that it finds all events there at once when it goes on."""
-        self._target.process.signal(signal.SIGSTOP)
+        self._target.family.signal(signal.SIGSTOP)
         try:
             report = self._produce(time.monotonic_ns(), step)
             begun = self._begin(time.monotonic_ns())
         finally:
-            self._target.process.signal(signal.SIGCONT)
+            self._target.family.signal(signal.SIGCONT)
         return begun, report
 
     def _missed(self, scenario: Scenario, load: Load, step: Step) -> tuple[_Begun, Report]:
@@ -255,9 +257,9 @@ class Conductor:
 
     def _check(self) -> None:
         """Is everybody still there? And who costs what, once a second: short-lived processes count too."""
-        self._target.process.check()
-        if self._kafka.process is not None:
-            self._kafka.process.check()
+        self._target.family.process.check()
+        if self._kafka.family is not None:
+            self._kafka.family.process.check()
         if time.monotonic() - self._looked_at_costs > _COST_LOOK_S:
             self._looked_at_costs = time.monotonic()
             self._meter.cpu_s()

@@ -24,10 +24,10 @@ class CostMeter:
 
     def cpu_s(self) -> Mapping[str, float]:
         """CPU that each component has used so far. Kafka's is there when the broker is our own."""
-        for reading in self._target.process.family():
+        for reading in self._target.family.readings():
             self._last[reading.pid] = self._target.component_of(reading.command), reading.cpu_s
-        if self._kafka.process is not None:
-            for reading in self._kafka.process.family():
+        if self._kafka.family is not None:
+            for reading in self._kafka.family.readings():
                 self._last[reading.pid] = KAFKA, reading.cpu_s
         used: defaultdict[str, float] = defaultdict(float, {REDIS: self._redis.read().cpu_s})
         for component, seconds in self._last.values():
@@ -40,9 +40,9 @@ class CostMeter:
 
     def memory_bytes(self) -> Mapping[str, int]:
         """Proportional set size of each component now; Redis' by its own account."""
-        sizes = self._target.process.memory_bytes()
+        sizes = self._target.family.memory_bytes()
         used: Counter[str] = Counter({REDIS: self._redis.read().memory_bytes})
-        for reading in self._target.process.family():
+        for reading in self._target.family.readings():
             used[self._target.component_of(reading.command)] += sizes.get(reading.pid, 0)
         return used
 

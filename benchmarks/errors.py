@@ -2,8 +2,9 @@
 
 BenchmarkError
 |- GeneratorError    a process of the load generator died, hung, or could not obey
-|- ServerError       a server under test, or one it needs, died or did not get ready
 |- SetupError        something the benchmark needs is not here; the message says how to get it
+
+A server under test, or one it needs, that died or did not get ready, is `development.processes.ServerError`.
 """
 
 
@@ -13,10 +14,6 @@ class BenchmarkError(Exception):
 
 class GeneratorError(BenchmarkError):
     """A process of the load generator died, hung, or could not obey."""
-
-
-class ServerError(BenchmarkError):
-    """A server under test, or one it needs, died or did not get ready; the message has the end of its log."""
 
 
 class SetupError(BenchmarkError):

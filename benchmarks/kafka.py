@@ -1,55 +1,41 @@
-"""The Kafka of a benchmark: Apache Kafka from its jars (KRaft, one broker), or one that is given."""
+"""The Kafka of a benchmark: Apache Kafka from its jars, or one that is given."""
 
-import shutil
-import subprocess
 import time
-import uuid
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from doorstep.benchmarks.errors import ServerError, SetupError
-from doorstep.benchmarks.ports import free_port
-from doorstep.benchmarks.processes import ServerProcess
+from doorstep.benchmarks.errors import SetupError
+from doorstep.benchmarks.family import Family
+from doorstep.development.kafka import KafkaProcess, MissingPartError
+from doorstep.development.processes import ServerError
 
 PARTITIONS = 8
 
-_START_S = 60.0
 _ADMIN_S = 30.0
 # In the small heap that Java begins with, the broker stood still 10 to 20 ms each 1.4 s at 2,000/s: 1 % of
 # the time, so that its collector alone decided on the p99 of whoever was measured. In this one, each 7 s,
 # and the first time takes 40 ms instead of 400, as the log cleaner need not have its buffer of 128 MB moved.
 _JAVA_OPTIONS = ("-Xms1g", "-Xmx1g", "-Xmn600m", "-XX:+UseSerialGC")
-_PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-controller.listener.names=CONTROLLER
-log.dirs={data}
-num.partitions={partitions}
-num.network.threads=1
-num.io.threads=2
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-group.initial.rebalance.delay.ms=0
-log.retention.bytes=2147483648
-log.cleaner.dedupe.buffer.size=8388608
-"""
+_PROPERTIES = {
+    "num.partitions": str(PARTITIONS),
+    "num.network.threads": "1",
+    "num.io.threads": "2",
+    "log.retention.bytes": str(2 << 30),
+    "log.cleaner.dedupe.buffer.size": str(8 << 20),
+}
 
 
 class Kafka:
     """A broker that takes records; its address, and what has been read of it."""
 
-    def __init__(self, bootstrap: str, version: str, process: ServerProcess | None = None) -> None:
-        """`process`: of a broker of our own."""
+    def __init__(self, bootstrap: str, version: str, family: Family | None = None) -> None:
+        """`family`: of a broker of our own."""
         self.bootstrap = bootstrap
         self.version = version
-        self.process = process
+        self.family = family
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def create_topic(self, name: str) -> None:
@@ -88,8 +74,8 @@ class Kafka:
 
     def close(self) -> None:
         """End a broker of our own."""
-        if self.process is not None:
-            self.process.stop()
+        if self.family is not None:
+            self.family.stop()
 
 
 def start_kafka(jars: Path, directory: Path) -> Kafka:
@@ -97,34 +83,12 @@ def start_kafka(jars: Path, directory: Path) -> Kafka:
 
     Raises `SetupError` without Java or jars, `ServerError` if it does not start.
     """
-    java = shutil.which("java")
-    if java is None:
-        raise SetupError("there is no `java` for Apache Kafka: install a JRE, or give a broker by --kafka")
-    version = next((jar.stem.rpartition("-")[2] for jar in jars.glob("kafka_*.jar")), None)
-    if version is None:
-        raise SetupError(
-            f"there are no Kafka jars in {jars}: `make setup-tests`, or give a broker by --kafka"
-        )
-    port, properties = free_port(), directory / "server.properties"
-    data = directory / "data"
-    settings = _PROPERTIES.format(port=port, controller=free_port(), data=data, partitions=PARTITIONS)
-    properties.write_text(settings)
-    command = [java, *_JAVA_OPTIONS, "-cp", f"{jars}/*"]
-    format_log = [*command, "kafka.tools.StorageTool", "format", "--cluster-id", uuid.uuid4().hex[:22]]
     try:
-        subprocess.run(  # noqa: S603 - our own command
-            [*format_log, "--config", str(properties)], check=True, capture_output=True, text=True
-        )
-    except subprocess.CalledProcessError as error:
-        raise SetupError(f"Kafka's log could not be made in {data}: {error.stderr.strip()}") from error
-    process = ServerProcess("kafka", [*command, "kafka.Kafka", str(properties)], directory=directory)
-    kafka = Kafka(f"127.0.0.1:{port}", f"{version}, {' '.join(_JAVA_OPTIONS)}", process)
-    try:
-        process.wait_until(kafka.answers, _START_S)
-    except BaseException:
-        process.stop()
-        raise
-    return kafka
+        broker = KafkaProcess(directory, jars, _PROPERTIES, java_options=_JAVA_OPTIONS)
+    except MissingPartError as error:
+        raise SetupError(f"{error}; or give a broker by --kafka") from error
+    broker.start()
+    return Kafka(broker.bootstrap, f"{broker.version}, {' '.join(_JAVA_OPTIONS)}", Family(broker.process))
 
 
 def given_kafka(bootstrap: str) -> Kafka:

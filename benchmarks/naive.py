@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doorstep.benchmarks.dialect import Identity, Notice, upgrade_request
+from doorstep.benchmarks.family import Family
 from doorstep.benchmarks.kafka import Kafka
 from doorstep.benchmarks.naive_server import USER_HEADER, WELCOME
-from doorstep.benchmarks.ports import free_port, is_open
-from doorstep.benchmarks.processes import ServerProcess
 from doorstep.benchmarks.records import plain_records
 from doorstep.benchmarks.redis_server import RedisServer
 from doorstep.benchmarks.target import NAIVE, SECRET, Target
+from doorstep.development.ports import free_port, is_open
+from doorstep.development.processes import ServerProcess
 
 TOPIC = "bench-naive"
 
@@ -48,16 +49,12 @@ def start_naive(kafka: Kafka, redis: RedisServer, directory: Path) -> Target:
     port = free_port()
     arguments = [str(port), kafka.bootstrap, redis.url, TOPIC, _GROUP, SECRET]
     command = [sys.executable, "-m", "doorstep.benchmarks.naive_server", *arguments]
-    process = ServerProcess(NAIVE, command, directory=directory)
-    try:
-        process.wait_until(lambda: is_open(port), _START_S)
-    except BaseException:
-        process.stop()
-        raise
+    process = ServerProcess(command, log=directory / f"{NAIVE}.log", cwd=directory)
+    family = Family.start(process, lambda: is_open(port), _START_S)
     return Target(
         name=NAIVE,
         version="websockets, redis-py and aiokafka in one process",
-        process=process,
+        family=family,
         address=("127.0.0.1", port),
         dialect=NaiveDialect(port),
         make_records=lambda size: plain_records(TOPIC, size, header=USER_HEADER, channel="{}"),

@@ -13,12 +13,13 @@ from pathlib import Path
 import orjson
 
 from doorstep.benchmarks.dialect import Identity, Notice, upgrade_request
+from doorstep.benchmarks.family import Family
 from doorstep.benchmarks.kafka import Kafka
-from doorstep.benchmarks.ports import free_port
-from doorstep.benchmarks.processes import ServerProcess
 from doorstep.benchmarks.records import teacher_records
 from doorstep.benchmarks.redis_server import RedisServer
 from doorstep.benchmarks.target import OURS, SECRET, Target
+from doorstep.development.ports import free_port
+from doorstep.development.processes import ServerProcess
 
 TOPIC = "huleedu.notification.teacher.requested.v1"
 
@@ -86,16 +87,14 @@ def start_doorstep(
         **settings,
     }
     doorstep = str(Path(sys.executable).with_name("doorstep"))
-    process = ServerProcess(OURS, command or (doorstep, "serve"), directory=directory, env=env)
-    try:
-        process.wait_until(lambda: _is_ready(port), _START_S)
-    except BaseException:
-        process.stop()
-        raise
+    process = ServerProcess(
+        command or (doorstep, "serve"), log=directory / f"{OURS}.log", cwd=directory, env=env
+    )
+    family = Family.start(process, lambda: _is_ready(port), _START_S)
     return Target(
         name=OURS,
         version=version("doorstep"),
-        process=process,
+        family=family,
         address=("127.0.0.1", port),
         dialect=DoorstepDialect(port),
         make_records=lambda size: teacher_records(TOPIC, size),

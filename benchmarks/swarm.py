@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 
-import jwt
+from pydantic import SecretStr
 
 from doorstep.benchmarks.client import Client, Samples, State
 from doorstep.benchmarks.dialect import Identity
@@ -29,7 +29,6 @@ from doorstep.benchmarks.orders import (
     Begin,
     Collect,
     Connect,
-    Crowd,
     Disconnect,
     Expect,
     Findings,
@@ -39,6 +38,8 @@ from doorstep.benchmarks.orders import (
     Populate,
     Sight,
 )
+from doorstep.config.settings import AuthSettings
+from doorstep.gateway.signer import Signer
 
 _READ_BYTES = 16 * 1024
 _POLL_S = 0.1
@@ -215,8 +216,9 @@ class Swarm:
         self._failures.clear()
         crowd = order.crowd
         self._totals = array("L", bytes(8 * crowd.users))
+        signer = Signer(AuthSettings(hs256_secret=SecretStr(crowd.secret)))
         tokens = {
-            user: _token(crowd, user)
+            user: signer.sign(crowd.user_id(user), crowd.token_ttl_s)
             for user in range(order.first // crowd.devices, -(-order.end // crowd.devices))
         }
         self._clients = [
@@ -285,11 +287,6 @@ class Swarm:
             resets=sum(client.resets for client in self._clients),
             health=health,
         )
-
-
-def _token(crowd: Crowd, user: int) -> str:
-    claims = {"sub": crowd.user_id(user), "exp": int(time.time()) + crowd.token_ttl_s}
-    return jwt.encode(claims, crowd.secret, "HS256")
 
 
 def _by_arrival(begun_ns: int, samples: Samples) -> Counter[int]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from doorstep.benchmarks.dialect import Dialect
-from doorstep.benchmarks.processes import ServerProcess
+from doorstep.benchmarks.family import Family
 from doorstep.benchmarks.records import Records
 
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105 - of users that live for the time of a benchmark
@@ -16,11 +16,11 @@ NAIVE = "naive"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One server, started. Whoever started it ends it by `process.stop()`."""
+    """One server, started. Whoever started it ends it by `family.stop()`."""
 
     name: str
     version: str
-    process: ServerProcess
+    family: Family
     address: tuple[str, int]
     dialect: Dialect
     make_records: Callable[[int], Records]

@@ -47,7 +47,7 @@ async def running_demo(settings: Settings, host: str, port: int, say: Say) -> As
 
     Kafka and Redis are embedded unless the settings name them. A `port` that is taken, the gateway's too, is
     replaced by a free one. `say` gets a line for each step, and one every three seconds while a step is long.
-    Raises `DemoError`, `EmbeddedServerError`, or the cluster's `StartError`; and what a service raises while
+    Raises `DemoError`, `ServerError`, or the cluster's `StartError`; and what a service raises while
     the demo runs, in an `ExceptionGroup`.
     """
     with _listening(host, port) as listener:

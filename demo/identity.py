@@ -3,17 +3,16 @@
 This is what an identity provider and the API gateway are to HuleEdu's services.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-import jwt
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from doorstep.config.settings import AuthSettings
 from doorstep.demo.problems import Refused
-from doorstep.gateway.auth import Authenticator, AuthSetupError, secrets_of
+from doorstep.gateway.auth import Authenticator
+from doorstep.gateway.signer import Signer
 
 TOKEN_LIFETIME_S = 600
 GATEWAY_PORT = web.AppKey("gateway_port", int)
@@ -46,19 +45,12 @@ class Identity:
     """
 
     def __init__(self, settings: AuthSettings) -> None:
-        self._secrets = secrets_of(settings)
-        if not self._secrets:
-            raise AuthSetupError("the demo signs its own tokens: set DOORSTEP_AUTH__HS256_SECRET")
-        self._settings = settings
+        self._signer = Signer(settings)
         self._authenticator = Authenticator(settings)
 
     def mint(self, user_id: str) -> str:
         """A token for this user, good for ten minutes."""
-        now = int(time.time())
-        claims: dict[str, object] = {"sub": user_id, "iat": now, "exp": now + TOKEN_LIFETIME_S}
-        claims |= {"iss": self._settings.issuer} if self._settings.issuer else {}
-        claims |= {"aud": self._settings.audience} if self._settings.audience else {}
-        return jwt.encode(claims, self._secrets.signing, algorithm="HS256")
+        return self._signer.sign(user_id, TOKEN_LIFETIME_S)
 
     def routes(self) -> Sequence[web.RouteDef]:
         """What it serves."""

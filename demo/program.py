@@ -14,13 +14,13 @@ from doorstep.config.settings import load_settings
 from doorstep.config.settings_errors import SettingsError
 from doorstep.demo import check as checking
 from doorstep.demo.app import Demo, DemoError, running_demo
-from doorstep.demo.embedded import EmbeddedServerError
 from doorstep.demo.evidence import LATENCY_LIMIT_MS
+from doorstep.development.processes import ServerError
 from doorstep.gateway.auth import AuthSetupError
 
 _EXPECTED = (
     *(SettingsError, RoutesError, AuthSetupError, OSError),
-    *(DemoError, EmbeddedServerError, StartError, KafkaError, checking.CheckError),
+    *(DemoError, ServerError, StartError, KafkaError, checking.CheckError),
 )
 _FAILED, _BAD_SETUP, _INTERRUPTED = 1, 2, 130
 _SHOWN = 20

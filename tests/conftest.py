@@ -8,15 +8,16 @@ import pytest
 import structlog
 
 from doorstep.actors.runtime import main_task
+from doorstep.development.valkey import ValkeyProcess
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.chromium import find_chromium
 from tests.support.components import used
 from tests.support.containers import ContainerKafka, ContainerValkey, containers_wanted
-from tests.support.kafka import JarKafka, SecureKafka, secure_kafka
+from tests.support.kafka import SecureKafka, kafka_process, secure_kafka
 from tests.support.names import Names
 from tests.support.proxy import Proxy
 from tests.support.servers import KafkaServer, ValkeyServer
-from tests.support.valkey import BinaryValkey, TlsValkey, ValkeyCluster
+from tests.support.valkey import TlsValkey, ValkeyCluster
 
 pytest_plugins = ["tests.support.plugin"]
 
@@ -30,14 +31,14 @@ _ON_CONTAINERS = {"broker", "deployment", "kafka", "kafka_factory", "store", "va
 
 def new_kafka(directory: Path, **properties: str) -> KafkaServer:
     broker = {name.replace("_", "."): value for name, value in properties.items()}
-    server = ContainerKafka(broker) if containers_wanted() else JarKafka(directory, broker)
+    server = ContainerKafka(broker) if containers_wanted() else kafka_process(directory, broker)
     used["Apache Kafka"] = server.version
     return server
 
 
-def new_valkey(directory: Path, **options: str) -> ContainerValkey | BinaryValkey:
+def new_valkey(directory: Path, **options: str) -> ContainerValkey | ValkeyProcess:
     directives = {name.replace("_", "-"): value for name, value in options.items()}
-    server = ContainerValkey(directives) if containers_wanted() else BinaryValkey(directory, directives)
+    server = ContainerValkey(directives) if containers_wanted() else ValkeyProcess(directory, directives)
     used["Valkey"] = server.version
     return server
 
@@ -120,7 +121,7 @@ def _secure_kafka(
 
 
 @pytest.fixture(scope="session")
-def _shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerValkey | BinaryValkey]:
+def _shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerValkey | ValkeyProcess]:
     server = new_valkey(tmp_path_factory.mktemp("valkey"), appendonly="no")
     server.start()
     yield server
@@ -128,7 +129,7 @@ def _shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contain
 
 
 @pytest.fixture
-def valkey(_shared_valkey: ContainerValkey | BinaryValkey) -> ValkeyServer:
+def valkey(_shared_valkey: ContainerValkey | ValkeyProcess) -> ValkeyServer:
     """The Valkey that tests share, emptied for this test (data and scripts). Leave it running."""
     with _shared_valkey.client() as client:
         client.flushall()

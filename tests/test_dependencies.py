@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "": ("config", "gateway", "actors"),
-    "demo": ("demo",),
+    "demo": ("demo", "development"),
     "bench": ("benchmarks",),
     "dev": ("tests",),
 }

@@ -2,8 +2,6 @@
 
 import socket
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from tests.conftest import KafkaFactory, ProxyFactory, ValkeyFactory
 from tests.support.chromium import chromium_command
 from tests.support.kafka import SecureKafka
 from tests.support.names import Names
-from tests.support.ports import is_open
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.valkey import TlsValkey, ValkeyCluster
 
@@ -143,20 +140,3 @@ def test_chromium_renders(chromium: Path, tmp_path: Path) -> None:
     page = "data:text/html,<script>document.write(6*7)</script>"
     command = chromium_command(chromium, tmp_path, "--dump-dom", page)
     assert "42" in subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-def test_servers_die_with_a_test_run_that_is_killed(tmp_path: Path) -> None:
-    run = (
-        "import time\nfrom pathlib import Path\nfrom tests.support.valkey import BinaryValkey\n"
-        f"server = BinaryValkey(Path({str(tmp_path)!r}))\nserver.start()\n"
-        "print(server.port, flush=True)\ntime.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", run], stdout=subprocess.PIPE, text=True) as killed:
-        assert killed.stdout is not None
-        port = int(killed.stdout.readline())
-        assert is_open(port)
-        killed.kill()
-    deadline = time.monotonic() + 20
-    while is_open(port):
-        assert time.monotonic() < deadline, "the server outlived the run"
-        time.sleep(0.05)

@@ -15,10 +15,11 @@ MAY_IMPORT = {
     "config": {"config"},
     "gateway": {"config", "gateway"},
     "actors": {"config", "gateway", "actors"},
-    "demo": {"config", "gateway", "actors", "demo"},
-    "benchmarks": {"config", "gateway", "actors", "benchmarks"},
+    "development": {"config", "gateway", "actors", "development"},
+    "demo": {"config", "gateway", "actors", "development", "demo"},
+    "benchmarks": {"config", "gateway", "actors", "development", "benchmarks"},
 }
-"""The direction: config <- gateway <- actors <- demo, benchmarks."""
+"""The direction: config <- gateway <- actors <- development <- demo, benchmarks."""
 
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "ray": ("actors/control/",),
@@ -220,6 +221,7 @@ _PURE = '"""Decides. Pure."""\n'
         ("gateway/x.py", "from ..actors.holding import inbox", "wrong_directions"),
         ("actors/store/x.py", "from ...demo import app", "wrong_directions"),
         ("actors/control/x.py", "from doorstep.benchmarks import load", "wrong_directions"),
+        ("actors/control/x.py", "from doorstep.development.ports import free_port", "wrong_directions"),
         ("benchmarks/x.py", "import doorstep.demo", "wrong_directions"),
         ("demo/x.py", "import config", "bare_imports"),
         ("demo/x.py", "from actors.holding.inbox import Inbox", "bare_imports"),

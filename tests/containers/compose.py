@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.ports import free_port
+from doorstep.development.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "doorstep-test"

@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 
+from doorstep.development.processes import ServerProcess
 from tests.support.components import missing, used
-from tests.support.processes import ServerProcess
 
 WAIT_S = 20.0
 

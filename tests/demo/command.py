@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.processes import ServerProcess
+from doorstep.development.processes import ServerProcess
 
 START_S = 240.0
 STOP_S = 5.0

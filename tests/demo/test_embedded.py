@@ -13,11 +13,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
 
 from doorstep.config.settings import KafkaSettings
-from doorstep.demo.embedded import FETCH_MAX_WAIT_MS, EmbeddedServerError, embedded_kafka, embedded_valkey
+from doorstep.demo.embedded import FETCH_MAX_WAIT_MS, embedded_kafka, embedded_valkey
 from doorstep.demo.stream import Publisher, following, producing
 from doorstep.demo.wire import TOPICS, Message, Trace
-from tests.support.ports import is_open
-from tests.support.processes import ServerProcess
+from doorstep.development.ports import is_open
+from doorstep.development.processes import ServerProcess
 
 _DIES = """
 import asyncio, os, signal
@@ -92,11 +92,3 @@ async def test_valkey_goes_down_with_the_process_that_runs_it(tmp_path: Path) ->
         await asyncio.sleep(0.05)
     else:
         pytest.fail("Valkey lives on without its owner")
-
-
-async def test_a_valkey_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doorstep.demo.embedded._START_TIMEOUT_S", 0.5)
-    monkeypatch.setattr("doorstep.demo.embedded._configuration", lambda *_: "no-such-directive yes\n")
-    with pytest.raises(EmbeddedServerError, match="did not start"):
-        async with embedded_valkey():
-            pass

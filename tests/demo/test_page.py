@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from doorstep.development.valkey import ValkeyProcess
 from tests.demo.browser import WAIT_S, Browser, Tab, chromium
 from tests.demo.command import START_S, DemoCommand
-from tests.support.valkey import BinaryValkey
 
 pytestmark = pytest.mark.timeout(2 * START_S)
 
@@ -20,16 +20,16 @@ ASTRID, JONAS, MIRA = "teacher-astrid-berg", "teacher-jonas-ekstrom", "teacher-m
 
 
 @pytest.fixture(scope="module")
-def valkey_of_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BinaryValkey]:
+def valkey_of_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
     """A Valkey that the tests can reach behind the demo's back."""
-    server = BinaryValkey(tmp_path_factory.mktemp("valkey"))
+    server = ValkeyProcess(tmp_path_factory.mktemp("valkey"))
     server.start()
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="module")
-def demo(valkey_of_demo: BinaryValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoCommand]:
+def demo(valkey_of_demo: ValkeyProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoCommand]:
     """One running demo for all tests of the page; each has a teacher of its own."""
     directory = tmp_path_factory.mktemp("demo")
     with closing(DemoCommand(directory, DOORSTEP_REDIS__URL=valkey_of_demo.url)) as command:
@@ -170,7 +170,7 @@ async def test_the_page_comes_back_when_its_holder_dies(
 
 
 async def test_a_reset_makes_the_page_fetch_its_state_again(
-    browser: Browser, demo: DemoCommand, valkey_of_demo: BinaryValkey, tmp_path: Path
+    browser: Browser, demo: DemoCommand, valkey_of_demo: ValkeyProcess, tmp_path: Path
 ) -> None:
     tab = await signed_in(browser, demo, MIRA)
     essays_before = await count(tab, "essay")
@@ -197,7 +197,7 @@ async def settled(tab: Tab, essays: int, wait_s: float = WAIT_S) -> None:
     )
 
 
-def lose_the_log(valkey: BinaryValkey, user_id: str) -> None:
+def lose_the_log(valkey: ValkeyProcess, user_id: str) -> None:
     """As if Redis had lost what it had of a user; and cut the feeds, so that the holders look."""
     with valkey.client() as client:
         keys = list(client.scan_iter(f"ds:*:{user_id}:*"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ServerProcess
+from doorstep.development.processes import ServerProcess
 
 CONNECTIONS = 5000
 

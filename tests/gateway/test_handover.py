@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from doorstep.development.processes import ServerProcess
 from doorstep.gateway import handover
 from doorstep.gateway.handover import HandoverError, Parcel, Receiver, Sender
-from tests.support.processes import ServerProcess
 
 # A socket that is left to the garbage collector counts as forgotten.
 pytestmark = pytest.mark.filterwarnings(

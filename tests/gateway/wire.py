@@ -4,11 +4,13 @@ import asyncio
 import base64
 import json
 import struct
-import time
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
+from pydantic import SecretStr
+
+from doorstep.config.settings import AuthSettings
+from doorstep.gateway.signer import Signer
 
 SECRET = "a secret of more than thirty-two bytes"
 KEY = base64.b64encode(b"sixteen bytes...").decode()
@@ -16,7 +18,7 @@ KEY = base64.b64encode(b"sixteen bytes...").decode()
 
 def token(user_id: str = "teacher-1", *, lasts_s: float = 60, **claims: object) -> str:
     """A token signed with `SECRET`."""
-    return jwt.encode({"sub": user_id, "exp": time.time() + lasts_s, **claims}, SECRET, "HS256")
+    return Signer(AuthSettings(hs256_secret=SecretStr(SECRET))).sign(user_id, lasts_s, **claims)
 
 
 def request(target: str, *headers: str, method: str = "GET", host: str | None = "doorstep.test") -> bytes:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 import redis
 from testcontainers.core.container import DockerContainer
 
-from tests.support import kafka
-from tests.support.ports import free_port
+from doorstep.development.kafka import ONE_NODE, create_topic, serves
+from doorstep.development.ports import free_port
+from tests.support.kafka import PROPERTIES
 
 START_TIMEOUT_S = 60.0
 
@@ -78,15 +79,17 @@ class ContainerKafka:
         """`properties`: broker settings over the usual ones of the tests."""
         self._port = free_port()
         self._image = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.3.1")
-        settings = kafka.PROPERTIES | {
+        settings = {
+            **ONE_NODE,
+            **PROPERTIES,
             # The same port inside and outside: the broker also talks to itself at the address it advertises.
             "listeners": f"PLAINTEXT://:{self._port},CONTROLLER://:9093",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
             "controller.quorum.voters": "1@localhost:9093",
             "log.dirs": "/var/lib/kafka/data",
+            **(properties or {}),
         }
-        settings |= properties or {}
         variables = {f"KAFKA_{name.replace('.', '_').upper()}": value for name, value in settings.items()}
         container = DockerContainer(self._image, env={"CLUSTER_ID": "ZG9vcnN0ZXAtLS0tdGVzdA", **variables})
         self._server = ServerContainer(container.with_bind_ports(self._port, self._port))
@@ -101,13 +104,13 @@ class ContainerKafka:
 
     def start(self) -> None:
         self._server.start()
-        self._server.wait_until(lambda: kafka.serves(self.bootstrap), what=f"Kafka at {self.bootstrap}")
+        self._server.wait_until(lambda: serves(self.bootstrap), what=f"Kafka at {self.bootstrap}")
 
     def stop(self, *, kill: bool = False) -> None:
         self._server.stop(kill=kill)
 
     def create_topic(self, name: str, *, partitions: int = 1) -> None:
-        kafka.create_topic(self.bootstrap, name, partitions)
+        create_topic(self.bootstrap, name, partitions)
 
 
 class ContainerValkey:

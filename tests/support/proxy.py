@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from tests.support.ports import free_port
+from doorstep.development.ports import free_port
 
 _NO_LINGER = struct.pack("ii", 1, 0)
 

@@ -4,18 +4,19 @@ import json
 import os
 import signal
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jwt
 import psutil
+from pydantic import SecretStr
 
-from tests.support.ports import free_port
-from tests.support.processes import ServerProcess
+from doorstep.config.settings import AuthSettings
+from doorstep.development.ports import free_port
+from doorstep.development.processes import ServerProcess
+from doorstep.gateway.signer import Signer
 
 SECRET = "a secret of the tests, long enough for HS256"
 _START_S = 120.0
@@ -23,8 +24,7 @@ _START_S = 120.0
 
 def token_for(user_id: str, ttl_s: float = 3600, claims: Mapping[str, object] | None = None) -> str:
     """A token as an identity provider would sign it, with more `claims` than the usual two."""
-    everything = {"sub": user_id, "exp": time.time() + ttl_s, **(claims or {})}
-    return jwt.encode(everything, SECRET, algorithm="HS256")
+    return Signer(AuthSettings(hs256_secret=SecretStr(SECRET))).sign(user_id, ttl_s, **(claims or {}))
 
 
 class Service:

