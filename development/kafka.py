@@ -13,7 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from doorstep.development.ports import free_port
 from doorstep.development.processes import ServerError, ServerProcess
 
-_START_S = 60.0
+_START_S = 120.0
 _ADMIN_S = 30.0
 _POLL_S = 0.02
 
