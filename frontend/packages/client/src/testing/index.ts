@@ -63,8 +63,7 @@ export function createGateway(): Gateway {
   }
 
   function isRefused(token: string): Answer | undefined {
-    const isExpired = token !== `token-${generation}`;
-    return isExpired ? problem(401, "token_expired") : refusal;
+    return token === tokenOf(generation) ? refusal : problem(401, "token_expired");
   }
 
   function socket(url: string, protocols: string[], listener: SocketListener): Socket {
@@ -80,7 +79,10 @@ export function createGateway(): Gateway {
         soon(() => isOpen && listener.closed(code));
       },
     };
-    soon(() => (isRefused(token) ? session.end(1006) : open(session, queryOf(url, "cursor"))));
+    soon(() => {
+      if (isRefused(token)) session.end(1006);
+      else if (isOpen) open(session, queryOf(url, "cursor"));
+    });
     return {
       send: (text) => soon(() => isOpen && operate(session, JSON.parse(text))),
       close() {
@@ -142,7 +144,7 @@ export function createGateway(): Gateway {
 
   return {
     transports: { socket, get },
-    token: () => `token-${generation}`,
+    token: () => tokenOf(generation),
     requests,
     get sockets() {
       return sessions.size;
@@ -189,6 +191,11 @@ export function createGateway(): Gateway {
       delayMs = ms;
     },
   };
+}
+
+/** As a JWT is: whose it is can be read. */
+function tokenOf(generation: number): string {
+  return `head.${btoa(JSON.stringify({ sub: "user", jti: generation }))}.signature`;
 }
 
 function problem(status: number, code: string): Answer {
