@@ -6,7 +6,8 @@ No text that leaves this module holds a token or a part of one.
 import base64
 import binascii
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +29,23 @@ MAX_TIME_S = 253402300800
 
 SUBPROTOCOL_PREFIX = "bearer."
 
+_PUBLIC_KEY_ALGORITHMS = frozenset(
+    {
+        "RS256",
+        "RS384",
+        "RS512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "ES256",
+        "ES384",
+        "ES512",
+        "ES256K",
+        "EdDSA",
+        "Ed25519",
+    }
+)
+
 AuthCode = Literal["token_missing", "token_expired", "token_invalid", "auth_unavailable"]
 
 
@@ -36,11 +54,20 @@ class AuthSetupError(ValueError):
 
 
 class AuthError(Exception):
-    """The token was refused. `auth_unavailable` means that the keys can't be had: not the client's fault."""
+    """The token was refused, and `code` says what to do about that.
+
+    `token_expired`: it was good, and a new one is needed. `token_invalid`: it is not good, or not yet.
+    `auth_unavailable`: it can't be judged now (its key is not known here, and could not be looked up), for no
+    fault of the client: it may try again.
+    """
 
     def __init__(self, code: AuthCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class _WrongSignatureError(AuthError):
+    """By one key; another may fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +101,47 @@ class Authenticator:
         if len(token) > MAX_TOKEN_BYTES:
             raise AuthError("token_invalid", f"the token is longer than {MAX_TOKEN_BYTES} bytes")
         payload = self._secrets.payload_of(token, time.time())
-        if payload is not None:
-            return _claims(payload)
-        key = await self._key_for(token, _header_of(token))
-        return _claims(self._verify(token, key))
+        if payload is None:
+            payload = await self._payload_of(token, _header_of(token))
+        return _claims(payload)
 
-    async def _key_for(self, token: str, header: Mapping[str, Any]) -> PyJWK:
+    async def _payload_of(self, token: str, header: Mapping[str, Any]) -> dict[str, Any]:
+        """What is unusual, or wrong."""
         if "crit" in header:
             raise AuthError("token_invalid", "the token needs an extension that is not understood here")
-        secret = self._secrets.key_for(token) if header.get("alg") == ALGORITHM else None
+        kid, algorithm = header.get("kid"), header.get("alg")
+        secret = self._secrets.key_for(token) if algorithm == ALGORITHM else None
         if secret is not None:
-            return secret
-        if self._keys is None:
+            return self._verify(token, secret)
+        if self._keys is None or algorithm not in _PUBLIC_KEY_ALGORITHMS:
             raise AuthError("token_invalid", "the token's algorithm is not accepted")
+        if not isinstance(kid, str | None):
+            raise AuthError("token_invalid", "the token is malformed")
         try:
-            key = await self._keys.find(header.get("kid"))
+            return await self._verify_by(self._keys, token, kid, algorithm)
         except KeysUnavailableError as exc:
             raise AuthError("auth_unavailable", str(exc)) from exc
-        if key is None:
-            raise AuthError("token_invalid", "the token was signed with an unknown key")
-        return key
+
+    async def _verify_by(self, keys: KeySet, token: str, kid: str | None, algorithm: str) -> dict[str, Any]:
+        """By the key that the token names. Without a name, a wrong signature may mean a newer key."""
+        candidates = await keys.find(kid, algorithm)
+        payload = self._first_payload(token, candidates)
+        if payload is None and any(kid is None or key.key_id is None for key in candidates):
+            newer = await keys.find(kid, algorithm, refused=candidates)
+            payload = self._first_payload(token, newer)
+        if payload is None:
+            reason = (
+                "the token's signature is wrong" if candidates else "the token was signed with an unknown key"
+            )
+            raise AuthError("token_invalid", reason)
+        return payload
+
+    def _first_payload(self, token: str, keys: Sequence[PyJWK]) -> dict[str, Any] | None:
+        """By the first of the keys whose signature it is; None where it is none of theirs."""
+        for key in keys:
+            with suppress(_WrongSignatureError):
+                return self._verify(token, key)
+        return None
 
     def _verify(self, token: str, key: PyJWK) -> dict[str, Any]:
         try:
@@ -112,12 +160,13 @@ class Authenticator:
             )
         except jwt.ExpiredSignatureError as exc:
             raise AuthError("token_expired", "the token has expired") from exc
+        except jwt.InvalidSignatureError as exc:
+            raise _WrongSignatureError("token_invalid", "the token's signature is wrong") from exc
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as exc:
             raise AuthError("token_invalid", _REASONS.get(type(exc), "the token is not valid")) from exc
 
 
 _REASONS: dict[type[Exception], str] = {
-    jwt.InvalidSignatureError: "the token's signature is wrong",
     jwt.InvalidAlgorithmError: "the token's algorithm does not fit its key",
     jwt.InvalidAudienceError: "the token is for another audience",
     jwt.InvalidIssuerError: "the token is from another issuer",

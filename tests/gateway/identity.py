@@ -4,7 +4,9 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any, Self
 
 import jwt
@@ -24,9 +26,10 @@ class SigningKey:
         self.private = _new_key(algorithm, rsa_bits)
 
     def sign(self, claims: Mapping[str, object] | None = None, **header: object) -> str:
-        """A token; `claims` are added to a valid set, `header` to the header."""
+        """A token; `claims` are added to a valid set, `header` to the header; `kid=None` leaves that out."""
         whole = {"sub": "teacher-1", "exp": time.time() + 60, **(claims or {})}
-        return jwt.encode(whole, self.private, self.algorithm, headers={"kid": self.kid, **header})
+        named = {name: value for name, value in {"kid": self.kid, **header}.items() if value is not None}
+        return jwt.encode(whole, self.private, self.algorithm, headers=named)
 
     def jwk(self, **fields: object) -> dict[str, Any]:
         """The public half as a JWK (RFC 7517); `alg=None` leaves the algorithm out."""
@@ -64,6 +67,7 @@ class IdentityProvider:
         self.body: bytes | None = None
         self.status = 200
         self.delay_s = 0.0
+        self.drip_s = 0.0
         self.fetches = 0
         provider = self
 
@@ -75,13 +79,22 @@ class IdentityProvider:
                 self.send_response(provider.status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with suppress(ConnectionError):
+                    provider._write(self.wfile, body)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/keys"
+
+    def _write(self, stream: BufferedIOBase, body: bytes) -> None:
+        """All of it at once, or byte by byte where it drips."""
+        size = 1 if self.drip_s else len(body)
+        for start in range(0, len(body), max(size, 1)):
+            stream.write(body[start : start + size])
+            stream.flush()
+            time.sleep(self.drip_s)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()

@@ -10,11 +10,13 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from doorstep.config.settings import AuthSettings
+from doorstep.gateway import key_set
 from doorstep.gateway.auth import Authenticator, AuthError, AuthSetupError, Claims, bearer_of
 from doorstep.gateway.head import parse_head
 from doorstep.gateway.secret import SharedSecret
@@ -352,6 +354,69 @@ async def test_a_key_id_that_is_no_text_is_refused(provider: IdentityProvider, k
 async def test_without_the_providers_keys_it_is_not_the_clients_fault() -> None:
     unreachable = Authenticator(AuthSettings(jwks_url="http://127.0.0.1:9/keys"))
     assert (await refusal(unreachable, RSA.sign())).code == "auth_unavailable"
+
+
+async def test_what_can_not_be_judged_now_is_not_the_clients_fault(provider: IdentityProvider) -> None:
+    """An unknown key id is looked up, once in 30 s; what comes meanwhile may be good."""
+    authenticator = with_keys(provider)
+    stranger = SigningKey("stranger")
+    assert (await refusal(authenticator, stranger.sign())).code == "token_invalid"
+    assert (await refusal(authenticator, stranger.sign())).code == "auth_unavailable"
+    assert (await refusal(authenticator, RSA.sign({"exp": time.time() - 1}))).code == "token_expired"
+    assert (await refusal(authenticator, RSA.sign({"iat": time.time() + 20}))).code == "token_invalid"
+    assert await authenticator.authenticate(RSA.sign())
+
+
+async def test_a_provider_that_fails_is_not_the_clients_fault() -> None:
+    with IdentityProvider(RSA.jwk()) as provider:
+        authenticator = with_keys(provider)
+        assert await authenticator.authenticate(RSA.sign())
+        provider.status = 500
+        assert (await refusal(authenticator, SigningKey("new").sign())).code == "auth_unavailable"
+        assert await authenticator.authenticate(RSA.sign())
+
+
+async def test_tokens_without_a_key_id_are_tried_with_each_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_set, "FETCH_INTERVAL_S", 0)
+    other = SigningKey("other")
+    with IdentityProvider(RSA.jwk(kid=None), other.jwk(kid=None)) as provider:
+        authenticator = with_keys(provider)
+        for key in (RSA, other):
+            assert await authenticator.authenticate(key.sign(None, kid=None))
+            assert await authenticator.authenticate(key.sign())
+        assert (await refusal(authenticator, SigningKey("x").sign())).code == "token_invalid"
+
+
+async def test_a_rotated_key_without_an_id_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_set, "FETCH_INTERVAL_S", 0)
+    newer = SigningKey("newer")
+    with IdentityProvider(RSA.jwk(kid=None)) as provider:
+        authenticator = with_keys(provider)
+        assert await authenticator.authenticate(RSA.sign(None, kid=None))
+        provider.keys = [newer.jwk(kid=None)]
+        assert await authenticator.authenticate(newer.sign(None, kid=None))
+        assert (await refusal(authenticator, RSA.sign(None, kid=None))).code == "token_invalid"
+
+
+async def test_one_key_id_may_change_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_set, "FETCH_INTERVAL_S", 0)
+    curve = SigningKey("rsa-1", "ES256")
+    with IdentityProvider(RSA.jwk()) as provider:
+        authenticator = with_keys(provider)
+        assert await authenticator.authenticate(RSA.sign())
+        provider.keys = [curve.jwk()]
+        assert await authenticator.authenticate(curve.sign())
+
+
+@pytest.mark.parametrize("alg", ["EdDSA", "Ed25519"])
+async def test_a_token_may_name_ed25519_either_way(alg: str) -> None:
+    key = SigningKey("ed", "EdDSA")
+    with IdentityProvider(key.jwk(alg="Ed25519")) as provider:
+        header = base64.urlsafe_b64encode(json.dumps({"alg": alg, "kid": "ed"}).encode()).rstrip(b"=")
+        signed = header + b"." + key.sign().split(".")[1].encode()
+        assert isinstance(key.private, ed25519.Ed25519PrivateKey)
+        signature = base64.urlsafe_b64encode(key.private.sign(signed)).rstrip(b"=")
+        assert await with_keys(provider).authenticate((signed + b"." + signature).decode())
 
 
 @pytest.mark.parametrize(
