@@ -27,7 +27,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "confluent_kafka": ("actors/kafka/",),
     "redis": ("actors/store/redis/",),
     "hiredis": ("actors/store/redis/",),
-    "aiohttp": (),
+    "aiohttp": ("gateway/key_set.py",),
     "websockets": (),
 }
 """Where the core may know a library. (The demo stands for other people's services: it is free.)"""

@@ -447,7 +447,11 @@ def test_an_unsafe_setup_does_not_start(auth: AuthSettings, hint: str) -> None:
 )
 async def test_any_text_is_refused_properly(text: str) -> None:
     error = await refusal(with_secret(), text)
-    assert len(text) < 8 or text not in str(error)
+    assert str(error) in (
+        "the token is malformed",
+        "the token's algorithm is not accepted",
+        "the token is not valid",
+    )
 
 
 async def test_no_error_repeats_the_token() -> None:
