@@ -110,7 +110,8 @@ class AuthSettings(_Section):
     allow_query_token: bool = False
     leeway_s: float = Field(default=5.0, ge=0)
     expiry_notice_s: float = Field(default=60.0, ge=0)
-    """How long before `exp` a socket is told `doorstep.token_expiring`."""
+    """How long before `exp` a socket is told `doorstep.token_expiring`; for a token that had less than four
+    times as long to live when it came, a quarter of that."""
 
 
 class GatewaySettings(_Section):

@@ -42,11 +42,11 @@ CLOSE_RULES: dict[CloseCode, CloseRule] = {
     CloseCode.MESSAGE_TOO_BIG: CloseRule("a message was longer than the limit", "never"),
     CloseCode.INTERNAL_ERROR: CloseRule("a fault of the server", "with_backoff"),
     CloseCode.SERVICE_RESTART: CloseRule("the holder restarts, or the user moved", "with_jitter"),
-    CloseCode.TRY_AGAIN_LATER: CloseRule(
-        "the client read too slowly, or its new token can't be judged now", "with_backoff"
+    CloseCode.TRY_AGAIN_LATER: CloseRule("the client read too slowly", "with_backoff"),
+    CloseCode.TOKEN_EXPIRED: CloseRule(
+        "the token expired, or the one that was to replace it had", "with_new_token"
     ),
-    CloseCode.TOKEN_EXPIRED: CloseRule("the token expired and was not refreshed in time", "with_new_token"),
-    CloseCode.FORBIDDEN: CloseRule("the token is not for this user or no longer allowed", "never"),
+    CloseCode.FORBIDDEN: CloseRule("the new token is another user's", "never"),
     CloseCode.TOO_MANY_CONNECTIONS: CloseRule(
         "the user has too many sockets; reserved, now refused with 429", "never"
     ),

@@ -25,6 +25,12 @@ class HolderMetrics:
             ["code"],
             registry=self._registry,
         )
+        self.refreshes = Counter(
+            "doorstep_token_refreshes",
+            "Newer tokens that sockets sent, by what came of them.",
+            ["result"],
+            registry=self._registry,
+        )
         self.feed_losses = Counter(
             "doorstep_feed_losses", "Times the feed was lost.", registry=self._registry
         )

@@ -1,12 +1,12 @@
 """A browser on a WebSocket."""
 
 import asyncio
-import time
 from typing import ClassVar
 
 from doorstep.actors.holding.inbox import Reset, Send, Step, Welcome
 from doorstep.actors.holding.registry import Kind
 from doorstep.actors.holding.subscriber import Home, Subscriber, message_of
+from doorstep.actors.holding.token_watch import TokenWatch
 from doorstep.gateway import messages
 from doorstep.gateway.auth import AuthError
 from doorstep.gateway.close_codes import CloseCode
@@ -16,13 +16,14 @@ from doorstep.gateway.handover import Parcel
 from doorstep.gateway.query import SocketRequest
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 
-_LONGEST_TIMER_S = 24 * 3600.0
+_PONG = text_frame(messages.pong())
+_REFRESHED = text_frame(messages.refreshed())
 
 
 class SocketSubscriber(Subscriber):
-    """A browser on a WebSocket; the events of `gateway.websocket.SocketEvents` come here."""
+    """A browser on a WebSocket; it takes the events of its socket and of its token."""
 
-    __slots__ = ("_expires_at", "_malformed", "_refreshing", "_stuck", "_timer", "protocol")
+    __slots__ = ("_is_welcomed", "_malformed", "_refreshing", "_stuck", "_token", "_unsaid", "protocol")
 
     kind: ClassVar[Kind] = "socket"
     protocol: WebSocket
@@ -34,15 +35,16 @@ class SocketSubscriber(Subscriber):
         super().__init__(home, parcel.user_id, cursor, request.replay)
         self._malformed = request.cursor == "malformed"
         self.protocol = WebSocket(self, limits)
+        self._is_welcomed = False
+        self._unsaid: tuple[bytes, ...] = ()
         self._refreshing = False
         self._stuck: asyncio.TimerHandle | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._expires_at = parcel.expires_at
+        self._token = TokenWatch(self, parcel.expires_at)
 
     def begin(self, parcel: Parcel) -> None:
         """The connection is ours: answer the handshake, and read."""
         self.protocol.accept(parcel.answer, parcel.early)
-        self._watch_token()
+        self._token.watch(parcel.expires_at, self._home.settings.auth.expiry_notice_s)
         self._home.read_for(self)
 
     def on_text(self, data: bytes) -> None:
@@ -53,7 +55,7 @@ class SocketSubscriber(Subscriber):
             self.protocol.close(CloseCode.PROTOCOL_VIOLATION, str(violation))
             return
         if isinstance(operation, messages.Ping):
-            self.protocol.send(text_frame(messages.pong()))
+            self._reply(_PONG)
         elif isinstance(operation, messages.Refresh) and not self._refreshing:
             self._refreshing = True
             self._home.spawn(self._refresh(operation.token))
@@ -73,10 +75,18 @@ class SocketSubscriber(Subscriber):
 
     def on_closed(self) -> None:
         """The connection is gone."""
-        for timer in (self._stuck, self._timer):
-            if timer is not None:
-                timer.cancel()
+        if self._stuck is not None:
+            self._stuck.cancel()
+        self._token.stop()
         self.finish()
+
+    def on_token_expiring(self, in_s: float) -> None:
+        """Its token is about to end."""
+        self.protocol.send(text_frame(messages.token_expiring(round(in_s * 1000))))
+
+    def on_token_expired(self) -> None:
+        """Its token has ended, and no newer one came."""
+        self.protocol.close(CloseCode.TOKEN_EXPIRED)
 
     def close(self, code: CloseCode, after_ms: int = 0) -> None:
         """Say when to come back, if at all, and close."""
@@ -98,6 +108,7 @@ class SocketSubscriber(Subscriber):
                 self._home.counters.resets.labels(reason).inc()
                 self.protocol.send(text_frame(messages.reset(reason, cursor)))
             case Welcome(cursor, resumed):
+                self._is_welcomed = True
                 interval_ms = round(self._home.settings.gateway.ping_interval_s * 1000)
                 welcome = messages.welcome(
                     user_id=self.user_id, cursor=cursor, resumed=resumed, ping_interval_ms=interval_ms
@@ -106,41 +117,45 @@ class SocketSubscriber(Subscriber):
                 if self._malformed:
                     self._home.counters.resets.labels("malformed").inc()
                     self.protocol.send(text_frame(messages.reset("malformed", cursor)))
+                for frame in self._unsaid:
+                    self.protocol.send(frame)
+                self._unsaid = ()
 
     def _give_up(self) -> None:
         self.protocol.close(CloseCode.TRY_AGAIN_LATER, "the connection took nothing for too long")
 
-    def _watch_token(self) -> None:
-        """Tell of the token's end some time before it, then close. One timer, set again for each step."""
-        left = self._expires_at - time.time()
-        notice = self._home.settings.auth.expiry_notice_s
-        loop = asyncio.get_running_loop()
-        if left > notice:
-            self._timer = loop.call_later(min(left - notice, _LONGEST_TIMER_S), self._watch_token)
-        elif left > 0:
-            self.protocol.send(text_frame(messages.token_expiring(round(left * 1000))))
-            self._timer = loop.call_later(left, self._expire)
-        else:
-            self._expire()
-
-    def _expire(self) -> None:
-        self.protocol.close(CloseCode.TOKEN_EXPIRED)
+    def _reply(self, frame: bytes) -> None:
+        """Answer an operation; the welcome comes first, and of the same answers to be given then, one."""
+        if self._is_welcomed:
+            self.protocol.send(frame)
+        elif frame not in self._unsaid:
+            self._unsaid += (frame,)
 
     async def _refresh(self, token: str) -> None:
+        """Only a token that is known to be expired or another user's ends the socket. Whatever else is wrong
+        with it, the one it has is good until its end."""
         try:
             claims = await self._home.authenticate(token)
         except AuthError as error:
-            is_ours = error.code == "auth_unavailable"  # nobody can judge the token: not the client's fault
-            self.protocol.close(CloseCode.TRY_AGAIN_LATER if is_ours else CloseCode.FORBIDDEN, error.code)
+            self._count_refresh(error.code)
+            if error.code == "token_expired":
+                self.protocol.close(CloseCode.TOKEN_EXPIRED)
             return
         finally:
             self._refreshing = False
         if claims.user_id != self.user_id:
+            self._count_refresh("other_user")
             self.protocol.close(CloseCode.FORBIDDEN, "the new token is another user's")
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self._gone:
-            self._expires_at = claims.expires_at
-            self.protocol.send(text_frame(messages.refreshed()))
-            self._watch_token()
+        elif not self._gone:
+            self._take_token(claims.expires_at)
+
+    def _take_token(self, expires_at: float) -> None:
+        """A token with the same end is the same token: a page's cache does not start the notice anew."""
+        is_new = expires_at != self._token.expires_at
+        self._count_refresh("refreshed" if is_new else "unchanged")
+        self._reply(_REFRESHED)
+        if is_new:
+            self._token.watch(expires_at, self._home.settings.auth.expiry_notice_s)
+
+    def _count_refresh(self, result: str) -> None:
+        self._home.counters.refreshes.labels(result).inc()

@@ -73,6 +73,13 @@ async def message_of(ws: ClientConnection) -> Any:
         return json.loads(await ws.recv())
 
 
+async def until_counted(holder: Holder, value: float, name: str, **labels: str) -> None:
+    """Wait until it has counted so many."""
+    async with asyncio.timeout(10):
+        while await counted(holder, name, **labels) < value:  # noqa: ASYNC110 - nobody tells of a count
+            await asyncio.sleep(0.02)
+
+
 def _fail(*_: object) -> None:
     raise LookupError("injected")
 
@@ -152,18 +159,21 @@ async def test_the_eleventh_connection_is_refused_before_the_101(
         assert json.loads(refusal.value.response.body or b"")["code"] == "too_many_connections"
 
 
-async def test_a_token_that_expires_is_announced_and_then_closes(
+async def test_a_token_that_expires_is_announced_once_and_then_closes(
     valkey: ValkeyServer, run_dir: Path, names: Names
 ) -> None:
-    async with (
-        world(valkey, run_dir, auth={"expiry_notice_s": 1}) as here,
-        here.connect(token_for(names.user(), ttl_s=2)) as ws,
-    ):
+    user = names.user()
+    token = token_for(user, ttl_s=2)
+    async with world(valkey, run_dir) as here, here.connect(token) as ws:
         assert (await message_of(ws))["event"] == "doorstep.welcome"
         expiring = await message_of(ws)
         assert expiring["event"] == "doorstep.token_expiring"
-        assert 0 < expiring["data"]["in_ms"] <= 1000
+        assert 0 < expiring["data"]["in_ms"] <= 500
+        for _ in range(3):  # a page that answers with its cached token
+            await ws.send(json.dumps({"op": "refresh", "token": token}))
+            assert (await message_of(ws))["event"] == "doorstep.refreshed"
         assert await close_code(ws) == 4001
+        assert await counted(here.holder, "doorstep_token_refreshes_total", result="unchanged") == 3
 
 
 async def test_a_refreshed_token_goes_on(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
@@ -180,26 +190,71 @@ async def test_a_refreshed_token_goes_on(valkey: ValkeyServer, run_dir: Path, na
         assert (await message_of(ws))["event"] == "doorstep.pong"
 
 
-@pytest.mark.parametrize("token", ["no token", token_for("somebody else")])
-async def test_a_refresh_with_another_token_is_forbidden(
-    valkey: ValkeyServer, run_dir: Path, names: Names, token: str
+@pytest.mark.parametrize(
+    ("user", "ttl_s", "code", "result"),
+    [("somebody else", 60, 4003, "other_user"), ("teacher", -60, 4001, "token_expired"),
+     ("teacher", -2, 4001, "refreshed")],
+)  # fmt: skip
+async def test_a_refresh_with_another_users_or_an_expired_token_closes(
+    *, valkey: ValkeyServer, run_dir: Path, user: str, ttl_s: float, code: int, result: str
 ) -> None:
-    async with world(valkey, run_dir) as here, here.connect(token_for(names.user())) as ws:
+    async with world(valkey, run_dir) as here, here.connect(token_for("teacher")) as ws:
         await message_of(ws)
-        await ws.send(json.dumps({"op": "refresh", "token": token}))
-        assert await close_code(ws) == 4003
+        await ws.send(json.dumps({"op": "refresh", "token": token_for(user, ttl_s)}))
+        if result == "refreshed":  # within the leeway: a good token, of which nothing is left
+            assert (await message_of(ws))["event"] == "doorstep.refreshed"
+        assert await close_code(ws) == code
+        assert await counted(here.holder, "doorstep_token_refreshes_total", result=result) == 1
 
 
-async def test_a_refresh_that_nobody_can_judge_is_to_be_tried_again(
+async def test_a_refresh_that_can_not_be_judged_leaves_the_socket_its_old_token(
     valkey: ValkeyServer, run_dir: Path, names: Names
 ) -> None:
     user = names.user()
-    token = SigningKey("rsa-1").sign({"sub": user})
+    unjudged = {
+        "token_invalid": ["no token", token_for(user) + "x", token_for(user, 60, {"iat": time.time() + 20})],
+        "auth_unavailable": [SigningKey("rsa-1").sign({"sub": user})],
+    }
     auth = {"jwks_url": "http://127.0.0.1:9/keys"}
-    async with world(valkey, run_dir, auth=auth) as here, here.connect(token_for(user)) as ws:
+    async with world(valkey, run_dir, auth=auth) as here, here.connect(token_for(user, 3)) as ws:
         await message_of(ws)
-        await ws.send(json.dumps({"op": "refresh", "token": token}))
-        assert await close_code(ws) == 1013
+        for result, tokens in unjudged.items():
+            for number, token in enumerate(tokens, 1):
+                await ws.send(json.dumps({"op": "refresh", "token": token}))
+                await until_counted(here.holder, number, "doorstep_token_refreshes_total", result=result)
+        await here.append(user, 1)
+        assert "seq" in await message_of(ws)
+        assert (await message_of(ws))["event"] == "doorstep.token_expiring"
+        assert await close_code(ws) == 4001
+
+
+async def test_a_token_that_ends_within_the_leeway_closes_at_once(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    began = time.monotonic()
+    async with world(valkey, run_dir) as here, here.connect(token_for(names.user(), ttl_s=-2)) as ws:
+        assert await close_code(ws) == 4001
+    assert time.monotonic() - began < 5
+
+
+async def test_nothing_is_answered_before_the_welcome(
+    valkey_factory: ValkeyFactory, run_dir: Path, names: Names
+) -> None:
+    valkey = valkey_factory()
+    user = names.user()
+    async with world(valkey, run_dir) as here:
+        valkey.stop()
+        async with here.connect(token_for(user)) as ws:
+            for operation in (
+                {"op": "ping"},
+                {"op": "refresh", "token": token_for(user, 7200)},
+                {"op": "ping"},
+            ):
+                await ws.send(json.dumps(operation))
+            await until_counted(here.holder, 1, "doorstep_token_refreshes_total", result="refreshed")
+            valkey.start()
+            told = [(await message_of(ws))["event"] for _ in range(3)]
+            assert told == ["doorstep.welcome", "doorstep.pong", "doorstep.refreshed"]
 
 
 async def test_a_page_of_another_origin_can_read_that_the_log_is_away(

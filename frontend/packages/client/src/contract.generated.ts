@@ -143,9 +143,9 @@ export const CLOSE_MEANING: Readonly<Record<number, string>> = {
   1009: "a message was longer than the limit",
   1011: "a fault of the server",
   1012: "the holder restarts, or the user moved",
-  1013: "the client read too slowly, or its new token can't be judged now",
-  4001: "the token expired and was not refreshed in time",
-  4003: "the token is not for this user or no longer allowed",
+  1013: "the client read too slowly",
+  4001: "the token expired, or the one that was to replace it had",
+  4003: "the new token is another user's",
   4008: "the user has too many sockets; reserved, now refused with 429",
   4009: "a message was not one of the client operations, or far too many came",
 };
