@@ -123,6 +123,9 @@ class GatewaySettings(_Section):
     """Empty: the page's own host only. `*` allows every origin, `https://*.example.org` every name below that
     one. As a variable: comma-separated or JSON."""
     max_sockets_per_user: int = Field(default=10, ge=1)
+    """One that does not answer a ping gives way to a new one."""
+    max_polls_per_user: int = Field(default=20, ge=1)
+    """Requests that wait at the same time."""
     head_timeout_s: float = Field(default=10.0, gt=0)
     holder_wait_s: float = Field(default=3.0, ge=0)
     ping_interval_s: float = Field(default=25.0, gt=0)

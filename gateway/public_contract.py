@@ -131,7 +131,8 @@ def _limits(settings: Settings) -> Sequence[Limit]:
         Limit("MAX_FRAME_BYTES", gateway.max_frame_bytes, "The longest message of a client (default)."),
         Limit("MAX_FRAMES_PER_S", round(gateway.max_frames_per_s), "What a client may send (default)."),
         Limit("PING_INTERVAL_MS", round(gateway.ping_interval_s * 1000), "Between two pings (default)."),
-        Limit("MAX_SOCKETS_PER_USER", gateway.max_sockets_per_user, "Connections of one user (default)."),
+        Limit("MAX_SOCKETS_PER_USER", gateway.max_sockets_per_user, "Sockets of one user (default)."),
+        Limit("MAX_POLLS_PER_USER", gateway.max_polls_per_user, "Polls of one user that wait (default)."),
         Limit("HISTORY_MAX_COUNT", history.max_count, "Notifications that a log keeps at least (default)."),
         Limit("HISTORY_TTL_S", history.ttl_s, "Seconds that a log lives after its last one (default)."),
     ]

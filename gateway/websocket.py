@@ -102,7 +102,7 @@ class WebSocket(asyncio.Protocol):
         self._discarded = 0
         self._paid_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._heard = False
+        self._heard = True
         self._state: _State = "new"
         self._reading: _Reading = "on"
 
@@ -134,6 +134,17 @@ class WebSocket(asyncio.Protocol):
             self._write(close_frame(code, reason))
             self._state = "closing"
             self._arm(CLOSE_TIMEOUT_S, self.abort)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was heard of the client since the last ping. A blocked one is not read from (see
+        `pause_writing`) and counts as heard: how long it stays is the owner's decision."""
+        return not self._heard and self._reading != "blocked"
+
+    def ping(self) -> None:
+        """Ping an open client out of turn; as ever, it is cut off if it stays silent for too long."""
+        if self._state == "open":
+            self._ping()
 
     def abort(self) -> None:
         """Cut the connection off without a word."""
@@ -309,11 +320,10 @@ class WebSocket(asyncio.Protocol):
         self._arm(self._limits.ping_timeout_s, self._check_heard)
 
     def _check_heard(self) -> None:
-        # A blocked client is not read from (see pause_writing); how long it stays is the owner's decision.
-        if self._heard or self._reading == "blocked":
-            self._arm(max(self._limits.ping_interval_s - self._limits.ping_timeout_s, 0), self._ping)
-        else:
+        if self.is_silent:
             self.abort()
+        else:
+            self._arm(max(self._limits.ping_interval_s - self._limits.ping_timeout_s, 0), self._ping)
 
 
 _PING_FRAME = control_frame(PING)

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import socket
 from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 import structlog
 from prometheus_client import Metric
 
+from doorstep.actors.holding.admission import Admission
 from doorstep.actors.holding.audit import Audit
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.metrics import HolderMetrics
-from doorstep.actors.holding.poll_subscriber import PollSubscriber
 from doorstep.actors.holding.registry import Registry
-from doorstep.actors.holding.socket_subscriber import SocketSubscriber
 from doorstep.actors.holding.subscriber import Subscriber
 from doorstep.actors.placement.slots import SLOTS, owner_of
 from doorstep.actors.placement.topology import Topology
@@ -34,17 +32,12 @@ from doorstep.gateway import messages
 from doorstep.gateway.auth import Authenticator, Claims
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.frames import text_frame
-from doorstep.gateway.handover import Parcel, Receiver
-from doorstep.gateway.head import HeadError
-from doorstep.gateway.poll import PollConnection
-from doorstep.gateway.problem import Problem
+from doorstep.gateway.handover import Receiver
 from doorstep.gateway.rate_limited_log import RateLimitedLog
 from doorstep.gateway.websocket import SocketLimits
 
 _RECONNECTS_PER_S = 1000
 _LAST_WORDS_S = 0.2
-_STOPPING = Problem(503, "stopping", "this server is stopping, try again")
-_TOO_MANY = Problem(429, "too_many_connections", "the user has as many connections as are allowed")
 
 logger = structlog.get_logger(__name__)
 
@@ -71,21 +64,15 @@ class Holder:
         self.settings = settings
         self._name = name
         self._owned = frozenset(slot for slot in range(SLOTS) if owner_of(slot, topology.holders) == name)
-        allowed = settings.gateway.max_sockets_per_user
-        self._registry = Registry[Subscriber](self._owned, {"socket": allowed, "poll": allowed})
-        self._authenticator = Authenticator(settings.auth)
-        self._limits = SocketLimits(
-            ping_interval_s=settings.gateway.ping_interval_s,
-            ping_timeout_s=settings.gateway.ping_timeout_s,
-            write_buffer_bytes=settings.gateway.write_buffer_bytes,
-            max_frame_bytes=settings.gateway.max_frame_bytes,
-            max_frames_per_s=settings.gateway.max_frames_per_s,
+        self._registry = Registry[Subscriber](
+            self._owned,
+            {"socket": settings.gateway.max_sockets_per_user, "poll": settings.gateway.max_polls_per_user},
         )
+        self._authenticator = Authenticator(settings.auth)
         self._redis = Breaker("redis")
         self.counters = HolderMetrics()
         self._pushes = 0
         """Notifications that came since the metrics were asked for: a Counter takes a lock for each step."""
-        self._receiver = Receiver(topology.socket_of(name), self._take_over)
         self._connection = connect(settings.redis)
         log = Log(self._connection, settings.history)
         self._catch_up = CatchUp(log, self._redis)
@@ -93,6 +80,8 @@ class Holder:
         self._audit = Audit(log, self._feed, self._redis, self._registry)
         self._faults = RateLimitedLog(__name__)
         self._side = SideTasks(lambda error: self.fault("task", error))
+        self._admission = Admission(self, self._registry, _socket_limits(settings), self._want)
+        self._receiver = Receiver(topology.socket_of(name), self._admission.take)
         self._state = "starting"
         self._main_task = MainTask(self._serve())
 
@@ -119,6 +108,7 @@ class Holder:
     async def stop(self) -> None:
         """Take nobody in any more, and send everybody off to reconnect, spread over time."""
         self._state = "stopping"
+        self._admission.close()
         await self._receiver.stop()
         subscribers = self._registry.everyone()
         spread_ms = 1 + 1000 * len(subscribers) // _RECONNECTS_PER_S
@@ -167,57 +157,10 @@ class Holder:
             for work in (self._feed.run(), self._catch_up.run(), self._audit.run()):
                 tasks.create_task(endless(work))
 
-    # A new connection
-
-    def _take_over(self, sock: socket.socket, parcel: Parcel) -> None:
-        """A socket came from the gateway. It is counted at once, so that no two slip in together."""
-        try:
-            subscriber = self._subscriber_for(parcel)
-        except HeadError as error:
-            self._side.spawn(self._refuse(sock, parcel, Problem(error.status, error.code, str(error))))
-            return
-        if self._state != "serving":
-            self._side.spawn(self._refuse(sock, parcel, _STOPPING))
-        elif not self._registry.has_room(parcel.user_id, parcel.kind):
-            self._side.spawn(self._refuse(sock, parcel, _TOO_MANY))
-        else:
-            self._join(subscriber)
-            self._side.spawn(self._open(sock, subscriber, parcel))
-
-    def _subscriber_for(self, parcel: Parcel) -> Subscriber:
-        if parcel.kind == "poll":
-            return PollSubscriber(self, parcel)
-        return SocketSubscriber(self, parcel, self._limits)
-
-    async def _open(self, sock: socket.socket, subscriber: Subscriber, parcel: Parcel) -> None:
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: subscriber.protocol, sock)
-        except OSError as error:
-            sock.close()
-            subscriber.finish()
-            logger.warning("a connection was gone before it was open", error=str(error))
-            return
-        try:
-            subscriber.begin(parcel)
-        except Exception as error:  # never a connection without an answer
-            subscriber.fail(error)
-
-    async def _refuse(self, sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
-        answering = PollConnection(lambda: None, parcel.origin)
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: answering, sock)
-        except OSError:
-            sock.close()
-        else:
-            answering.refuse(problem)
-            self.counters.refusals.labels(problem.code).inc()
-
-    def _join(self, subscriber: Subscriber) -> None:
-        slot = self._registry.add(subscriber)
-        if slot is not None:
-            self._feed.want([slot])
-
     # The feed
+
+    def _want(self, slot: int) -> None:
+        self._feed.want([slot])
 
     def _push(self, slot: int, pushed: Iterable[Pushed]) -> None:
         for user_id, seq, previous, digest, payload in pushed:
@@ -246,3 +189,14 @@ class Holder:
         self.counters.feed_losses.inc()
         self._redis.failure(StoreUnavailable("the feed was lost"), "feed")
         logger.warning("the feed was lost; subscribing again")
+
+
+def _socket_limits(settings: Settings) -> SocketLimits:
+    gateway = settings.gateway
+    return SocketLimits(
+        ping_interval_s=gateway.ping_interval_s,
+        ping_timeout_s=gateway.ping_timeout_s,
+        write_buffer_bytes=gateway.write_buffer_bytes,
+        max_frame_bytes=gateway.max_frame_bytes,
+        max_frames_per_s=gateway.max_frames_per_s,
+    )

@@ -25,6 +25,11 @@ class HolderMetrics:
             ["code"],
             registry=self._registry,
         )
+        self.replaced = Counter(
+            "doorstep_replaced_sockets",
+            "Silent sockets that gave way to a new one of their user.",
+            registry=self._registry,
+        )
         self.refreshes = Counter(
             "doorstep_token_refreshes",
             "Newer tokens that sockets sent, by what came of them.",

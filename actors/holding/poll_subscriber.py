@@ -27,7 +27,7 @@ _FAULT = Problem(503, "internal_error", "the request failed here; it was logged"
 class PollSubscriber(Subscriber):
     """A long poll: answered by the first notifications, a reset, or the end of its wait."""
 
-    __slots__ = ("_answered", "_malformed", "_request", "_timer", "protocol")
+    __slots__ = ("_malformed", "_request", "_timer", "protocol")
 
     kind: ClassVar[Kind] = "poll"
     protocol: PollConnection
@@ -38,8 +38,7 @@ class PollSubscriber(Subscriber):
         after = self._request.after
         super().__init__(home, parcel.user_id, after if isinstance(after, Cursor) else None)
         self._malformed = after == "malformed"
-        self.protocol = PollConnection(self._on_gone, parcel.origin, self._on_half_closed)
-        self._answered = False
+        self.protocol = PollConnection(self._conclude, parcel.origin, self._on_half_closed)
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, parcel: Parcel) -> None:
@@ -67,7 +66,8 @@ class PollSubscriber(Subscriber):
         if self.inbox.state == "live":
             self._answer(())
 
-    def _on_gone(self) -> None:
+    def _conclude(self) -> None:
+        """It has its answer, or needs none: it counts no longer, however long its connection lingers."""
         if self._timer is not None:
             self._timer.cancel()
         self.finish()
@@ -97,14 +97,14 @@ class PollSubscriber(Subscriber):
             self._refuse(_LOG_OUT_OF_REACH)
 
     def _refuse(self, problem: Problem) -> None:
-        if not self._answered:
-            self._answered = True
+        if not self._gone:
+            self._conclude()
             self.protocol.refuse(problem)
 
     def _answer(self, notifications: Sequence[bytes], *, reset: bool = False) -> None:
-        if self._answered:
+        if self._gone:
             return
-        self._answered = True
+        self._conclude()
         if self._malformed:
             self._home.counters.resets.labels("malformed").inc()
         body = b'{"notifications":[%b],"cursor":%b,"reset":%b}' % (

@@ -47,6 +47,21 @@ class SocketSubscriber(Subscriber):
         self._token.watch(parcel.expires_at, self._home.settings.auth.expiry_notice_s)
         self._home.read_for(self)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was heard of the client since the last ping."""
+        return self.protocol.is_silent
+
+    def probe(self) -> None:
+        """Ask for a sign of life out of turn."""
+        self.protocol.ping()
+
+    def give_way(self) -> None:
+        """Leave at once, for a newcomer of the same user."""
+        self._home.counters.replaced.inc()
+        self.finish()
+        self.protocol.abort()
+
     def on_text(self, data: bytes) -> None:
         """The browser sent an operation."""
         try:

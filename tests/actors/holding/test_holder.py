@@ -73,10 +73,33 @@ async def message_of(ws: ClientConnection) -> Any:
         return json.loads(await ws.recv())
 
 
+@contextlib.asynccontextmanager
+async def silent_socket(port: int, token: str) -> AsyncIterator[None]:
+    """A WebSocket whose client neither reads nor says anything after its handshake: no pong either."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    raw: socket.socket = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    writer.write(
+        b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        b"Sec-WebSocket-Protocol: doorstep.v1\r\n" + f"Authorization: Bearer {token}\r\n\r\n".encode()
+    )
+    assert b"101" in await reader.readline()
+    yield
+    writer.transport.abort()
+
+
 async def until_counted(holder: Holder, value: float, name: str, **labels: str) -> None:
     """Wait until it has counted so many."""
     async with asyncio.timeout(10):
         while await counted(holder, name, **labels) < value:  # noqa: ASYNC110 - nobody tells of a count
+            await asyncio.sleep(0.02)
+
+
+async def until_connected(holder: Holder, connections: int) -> None:
+    """Wait until it has exactly so many connections."""
+    async with asyncio.timeout(10):
+        while (await holder.status()).connections != connections:  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.02)
 
 
@@ -147,16 +170,57 @@ async def test_replay_begins_before_the_head(valkey: ValkeyServer, run_dir: Path
         assert refusal.value.response.status_code == 400
 
 
-async def test_the_eleventh_connection_is_refused_before_the_101(
+async def test_the_eleventh_socket_is_refused_before_the_101_while_ten_answer(
     valkey: ValkeyServer, run_dir: Path, names: Names
 ) -> None:
+    user = names.user()
     async with world(valkey, run_dir) as here, contextlib.AsyncExitStack() as devices:
         for _ in range(10):
-            await devices.enter_async_context(here.connect(token_for(names.user())))
+            await devices.enter_async_context(here.connect(token_for(user)))
+        began = time.monotonic()
         with pytest.raises(InvalidStatus) as refusal:
-            await here.connect(token_for(names.user()))
+            await here.connect(token_for(user))
         assert refusal.value.response.status_code == 429
         assert json.loads(refusal.value.response.body or b"")["code"] == "too_many_connections"
+        assert time.monotonic() - began < 1.5
+        assert (await here.poll(user, ""))["reset"] is False
+        await asyncio.sleep(2.2)
+        assert (await here.holder.status()).connections == 10
+
+
+async def test_silent_sockets_give_way_to_new_ones(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
+    user = names.user()
+    async with world(valkey, run_dir) as here, contextlib.AsyncExitStack() as devices:
+        living = await devices.enter_async_context(here.connect(token_for(user)))
+        for _ in range(9):
+            await devices.enter_async_context(silent_socket(here.port, token_for(user)))
+        newcomers = await asyncio.gather(
+            *(devices.enter_async_context(here.connect(token_for(user))) for _ in range(3))
+        )
+        for ws in (living, *newcomers):
+            assert (await message_of(ws))["event"] == "doorstep.welcome"
+        await here.append(user, 1)
+        for ws in (living, *newcomers):
+            assert (await message_of(ws))["seq"] == 1
+        assert await counted(here.holder, "doorstep_replaced_sockets_total") == 3
+        assert (await here.holder.status()).connections == 10
+
+
+async def test_polls_have_a_limit_of_their_own(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
+    user = names.user()
+    gateway = {"max_sockets_per_user": 1, "max_polls_per_user": 2}
+    async with world(valkey, run_dir, gateway=gateway) as here, here.connect(token_for(user)) as ws:
+        await message_of(ws)
+        head = (await here.poll(user, ""))["cursor"]
+        waiting = [asyncio.create_task(here.poll(user, f"after={head}&wait=20")) for _ in range(2)]
+        await until_connected(here.holder, 3)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            await here.poll(user, f"after={head}&wait=20")
+        with refused.value as answer:
+            assert answer.status == 429
+        await here.append(user, 1)
+        assert [len((await each)["notifications"]) for each in waiting] == [1, 1]
+        assert (await here.poll(user, f"after={head}"))["notifications"]
 
 
 async def test_a_token_that_expires_is_announced_once_and_then_closes(
@@ -294,27 +358,17 @@ async def test_a_socket_that_does_not_read_is_closed_and_others_are_served(
 ) -> None:
     slow, user = names.user("slow"), names.user()
     gateway = {"write_buffer_bytes": 65536, "stuck_timeout_s": 1.0}
-    async with world(valkey, run_dir, gateway=gateway) as here, here.connect(token_for(user)) as ws:
+    async with (
+        world(valkey, run_dir, gateway=gateway) as here,
+        here.connect(token_for(user)) as ws,
+        silent_socket(here.port, token_for(slow)),
+    ):
         await message_of(ws)
-        reader, writer = await asyncio.open_connection("127.0.0.1", here.port, limit=1024)
-        raw: socket.socket = writer.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        writer.write(
-            b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-            b"Sec-WebSocket-Protocol: doorstep.v1\r\n"
-            + f"Authorization: Bearer {token_for(slow)}\r\n\r\n".encode()
-        )
-        assert b"101" in await reader.readline()
         for _ in range(100):
             await here.append(slow, 10, size=10_000)
         await here.append(user, 1)
         assert (await message_of(ws))["seq"] == 1
-        begun = time.monotonic()
-        while (await here.holder.status()).connections > 1:
-            assert time.monotonic() - begun < 10
-            await asyncio.sleep(0.1)
-        writer.transport.abort()
+        await until_connected(here.holder, 1)
 
 
 async def test_a_long_poll_is_answered_by_the_push_and_otherwise_at_its_end(

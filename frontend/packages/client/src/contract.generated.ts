@@ -186,8 +186,11 @@ export const MAX_FRAMES_PER_S = 100;
 /** Between two pings (default). */
 export const PING_INTERVAL_MS = 25000;
 
-/** Connections of one user (default). */
+/** Sockets of one user (default). */
 export const MAX_SOCKETS_PER_USER = 10;
+
+/** Polls of one user that wait (default). */
+export const MAX_POLLS_PER_USER = 20;
 
 /** Notifications that a log keeps at least (default). */
 export const HISTORY_MAX_COUNT = 1000;

@@ -1,0 +1,126 @@
+"""Lets newcomers in: a connection that the gateway has handed over becomes a subscriber, or is refused."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from doorstep.actors.holding.poll_subscriber import PollSubscriber
+from doorstep.actors.holding.registry import Registry
+from doorstep.actors.holding.socket_subscriber import SocketSubscriber
+from doorstep.actors.holding.subscriber import Home, Subscriber
+from doorstep.actors.holding.waiting_room import WaitingRoom
+from doorstep.gateway.handover import Parcel
+from doorstep.gateway.head import HeadError
+from doorstep.gateway.poll import PollConnection
+from doorstep.gateway.problem import Problem
+from doorstep.gateway.websocket import SocketLimits
+
+_STOPPING = Problem(503, "stopping", "this server is stopping, try again")
+_TOO_MANY = Problem(429, "too_many_connections", "the user has as many connections as are allowed")
+
+logger = structlog.get_logger(__name__)
+
+
+class _Newcomer(NamedTuple):
+    sock: socket.socket
+    parcel: Parcel
+    subscriber: Subscriber
+
+
+class Admission:
+    """Every connection that is taken gets an answer: its 101 or its notifications, or a problem document."""
+
+    def __init__(
+        self, home: Home, registry: Registry[Subscriber], limits: SocketLimits, want: Callable[[int], None]
+    ) -> None:
+        """`want` is told of a slot that is needed from now on."""
+        self._home = home
+        self._registry = registry
+        self._limits = limits
+        self._want = want
+        self._is_open = True
+        self._waiting = WaitingRoom[_Newcomer](
+            self,
+            home.settings.gateway.max_sockets_per_user,
+            let_in=self._let_in,
+            turn_away=lambda newcomer: self._refuse(newcomer.sock, newcomer.parcel, _TOO_MANY),
+            spawn=home.spawn,
+        )
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._is_open = False
+
+    def take(self, sock: socket.socket, parcel: Parcel) -> None:
+        """Own a connection from now on. It is counted at once, so that no two slip in together."""
+        try:
+            subscriber = self._subscriber_for(parcel)
+        except HeadError as error:
+            self._refuse(sock, parcel, Problem(error.status, error.code, str(error)))
+            return
+        newcomer = _Newcomer(sock, parcel, subscriber)
+        if not self._is_open:
+            self._refuse(sock, parcel, _STOPPING)
+        elif self._registry.has_room(parcel.user_id, parcel.kind):
+            self._let_in(newcomer)
+        elif parcel.kind == "socket":
+            self._waiting.enter(parcel.user_id, newcomer)
+        else:
+            self._refuse(sock, parcel, _TOO_MANY)
+
+    # What the waiting room needs
+
+    def seated(self, user_id: str) -> Sequence[SocketSubscriber]:
+        """The sockets of a user, oldest first."""
+        return [each for each in self._registry.of(user_id) if isinstance(each, SocketSubscriber)]
+
+    def has_room(self, user_id: str) -> bool:
+        """Whether a user may have one more socket."""
+        return self._registry.has_room(user_id, "socket")
+
+    # Parts
+
+    def _subscriber_for(self, parcel: Parcel) -> Subscriber:
+        if parcel.kind == "poll":
+            return PollSubscriber(self._home, parcel)
+        return SocketSubscriber(self._home, parcel, self._limits)
+
+    def _let_in(self, newcomer: _Newcomer) -> None:
+        slot = self._registry.add(newcomer.subscriber)
+        if slot is not None:
+            self._want(slot)
+        self._home.spawn(self._begin(newcomer))
+
+    async def _begin(self, newcomer: _Newcomer) -> None:
+        sock, parcel, subscriber = newcomer
+        if not await _connected(sock, subscriber.protocol):
+            subscriber.finish()
+            return
+        try:
+            subscriber.begin(parcel)
+        except Exception as error:  # never a connection without an answer
+            subscriber.fail(error)
+
+    def _refuse(self, sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
+        self._home.counters.refusals.labels(problem.code).inc()
+        self._home.spawn(_answer(sock, parcel, problem))
+
+
+async def _answer(sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
+    answering = PollConnection(lambda: None, parcel.origin)
+    if await _connected(sock, answering):
+        answering.refuse(problem)
+
+
+async def _connected(sock: socket.socket, protocol: asyncio.Protocol) -> bool:
+    """Whether the socket was still connected, and is now the protocol's."""
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
+    except OSError as error:
+        sock.close()
+        logger.info("a connection was gone before it was open", error=str(error))
+        return False
+    return True
