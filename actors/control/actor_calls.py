@@ -1,4 +1,4 @@
-"""Ask the other actors, by name. Control only: nothing on the path of an event goes this way."""
+"""Ask other actors, by name. Control only: nothing on the path of an event goes this way."""
 
 import asyncio
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +17,35 @@ class Unreachable:
     reason: str
 
 
-async def ask(name: str, method: str, timeout_s: float) -> Any:
-    """The answer of the actor `name`; `Unreachable` when there is none within `timeout_s`."""
-    try:
-        actor = await asyncio.to_thread(ray.get_actor, name)
-        return await asyncio.wait_for(getattr(actor, method).remote(), timeout_s)
-    except TimeoutError:
-        return Unreachable(name, f"no answer within {timeout_s:g} s")
-    except (RayError, ValueError) as error:
-        return Unreachable(name, str(error).partition("\n")[0])
+class ActorCalls:
+    """Asks actors, and remembers where they are: who was asked before is asked without Ray's GCS."""
 
+    def __init__(self) -> None:
+        self._found: dict[str, asyncio.Task[Any]] = {}
 
-async def ask_all(names: Iterable[str], method: str, timeout_s: float) -> list[Any]:
-    """The answers of all of them, asked at the same time, in the order of `names`."""
-    return await asyncio.gather(*(ask(name, method, timeout_s) for name in names))
+    async def ask(self, name: str, method: str, *arguments: object, timeout_s: float) -> Any:
+        """The answer of the actor `name`; `Unreachable` when there is none within `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                actor = await self._find(name)
+                return await getattr(actor, method).remote(*arguments)
+        except TimeoutError:
+            return Unreachable(name, f"no answer within {timeout_s:g} s")
+        except (RayError, ValueError) as error:
+            if isinstance(error, ActorDiedError | ValueError):
+                self._found.pop(name, None)
+            return Unreachable(name, str(error).partition("\n")[0])
+
+    async def ask_all(
+        self, names: Iterable[str], method: str, *arguments: object, timeout_s: float
+    ) -> list[Any]:
+        """The answers of all of them, asked at the same time, in the order of `names`."""
+        return await asyncio.gather(
+            *(self.ask(name, method, *arguments, timeout_s=timeout_s) for name in names)
+        )
+
+    async def _find(self, name: str) -> Any:
+        """One look-up at a time, however long it takes: it can't be interrupted."""
+        if name not in self._found:
+            self._found[name] = asyncio.create_task(asyncio.to_thread(ray.get_actor, name))
+        return await asyncio.shield(self._found[name])

@@ -1,42 +1,67 @@
-"""Brings the actors up on a Ray cluster, one of its own or a given one, and takes them down again."""
+"""Brings the actors up on a Ray of its own or a given one, follows them, and takes them down again."""
 
 import asyncio
 import contextlib
 import logging
 import os
-import shutil
+import sys
 import tempfile
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import ray
+import structlog
+from ray.util import list_named_actors
 
-from doorstep.actors.control.actor_calls import ask
+from doorstep.actors.control.actor_calls import ActorCalls
+from doorstep.actors.control.actor_process import Report
+from doorstep.actors.control.actor_processes import create
 from doorstep.actors.control.gateway_actor import GatewayStatus
-from doorstep.actors.control.quiet_ray import QUIET_ENVIRONMENT, quiet_config
-from doorstep.actors.control.supervisor import create
+from doorstep.actors.control.given_ray import GivenRay
+from doorstep.actors.control.own_ray import OwnRay
+from doorstep.actors.control.supervisor import SupervisorStatus
 from doorstep.actors.placement.topology import GATEWAY, SUPERVISOR, Topology
+from doorstep.actors.runtime.log_link import LinePrinter
 from doorstep.actors.runtime.signals import take_signals_back
 from doorstep.config.settings import Settings
+from doorstep.config.settings_file import digest_of, write_settings
+from doorstep.config.version import VERSION
 
 _START_S = 120.0
 _STOP_S = 4.0
+_ASK_S = 5.0
+_LAST_LINES_S = 1.0
 _LOOK_S = 0.05
-_OBJECT_STORE_BYTES = 80 * 1024 * 1024
+_ROOT = "/tmp"  # noqa: S108 - as Ray has it: the path of a Unix socket must be short
+
+logger = structlog.get_logger(__name__)
 
 
 class StartError(Exception):
     """The actors did not come up; the message says which, and why."""
 
 
+class OtherActorsError(StartError):
+    """The actors of another version, or with other settings, are there already."""
+
+
 class Cluster:
     """The running service: `async with Cluster(settings) as cluster: cluster.url`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, replace: bool = False) -> None:
+        """`replace`: actors that are there already, and differ, are stopped first."""
         self._settings = settings
-        self._own_run_dir = settings.run_dir is None
-        run_dir = settings.run_dir or Path(tempfile.mkdtemp(prefix="doorstep-"))
+        self._replace = replace
+        self._directory = Path(tempfile.mkdtemp(prefix="doorstep-", dir=os.environ.get("RAY_TMPDIR", _ROOT)))
+        address = settings.ray.address
+        self._ray = GivenRay(address, self._directory) if address else OwnRay(self._directory)
+        run_dir = settings.run_dir or self._directory
         self._topology = Topology.of(holders=settings.holders, consumers=settings.consumers, run_dir=run_dir)
+        self._printer: LinePrinter | None = None
+        self._calls = ActorCalls()
+        self._is_ours = False
         self.url = ""
         """The address of the public port, `http://host:port`, once started."""
 
@@ -53,10 +78,13 @@ class Cluster:
         Raises `StartError` after two minutes without that. Whatever ends it early takes down what is up.
         """
         try:
-            await _to_its_end(asyncio.to_thread(self._start_ray))
+            await self._start_ray()
             take_signals_back()
+            await self._look_for_others()
+            await self._prepare_run_dir()
+            self._is_ours = True
             for name in (SUPERVISOR, *self._topology.actors):
-                create(name, self._settings, self._topology)
+                create(name, self._topology)
             async with asyncio.timeout(_START_S):
                 self.url = await self._wait_for_port()
         except TimeoutError:
@@ -68,54 +96,112 @@ class Cluster:
             await self.stop()
             raise
 
-    async def stop(self) -> None:
-        """Finish what is under way, then end every actor, and the local Ray."""
-        if ray.is_initialized():
-            await ask(SUPERVISOR, "stop", _STOP_S)
-            for name in (SUPERVISOR, *self._topology.actors):
-                with contextlib.suppress(ValueError):
-                    ray.kill(ray.get_actor(name))
-            await asyncio.to_thread(ray.shutdown)
-        if self._own_run_dir:
-            shutil.rmtree(self._topology.run_dir, ignore_errors=True)
+    async def watch(self) -> NoReturn:
+        """Follow Ray until it is lost: raises `RayLostError` then."""
+        await self._ray.watch()
 
-    def _start_ray(self) -> None:
+    async def stop(self) -> None:
+        """Finish what is under way, end every actor, and the local Ray with all that is left of it."""
+        if ray.is_initialized():
+            if self._is_ours and not self._ray.is_lost:
+                await self._stop_actors((SUPERVISOR, *self._topology.actors))
+            await asyncio.to_thread(ray.shutdown)
+        await self._ray.stop()
+        if self._printer is not None:
+            await self._printer.stop(_LAST_LINES_S)
+
+    async def _start_ray(self) -> None:
         try:
-            self._init_ray()
+            address = await self._ray.start()
+            await _in_a_thread(lambda: _join(address, self._settings.ray.namespace))
         except Exception as error:  # Ray says no more than that
             where = self._settings.ray.address or "on this machine"
             raise StartError(f"Ray did not start, or could not be joined ({where}): {error}") from error
 
-    def _init_ray(self) -> None:
-        address = self._settings.ray.address
-        if address is None:
-            for name, value in QUIET_ENVIRONMENT.items():
-                os.environ.setdefault(name, value)
-            ray.init(
-                namespace=self._settings.ray.namespace,
-                include_dashboard=False,
-                num_cpus=0,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                configure_logging=False,
-                logging_level=logging.WARNING,
-                _system_config=quiet_config(),
-            )
+    async def _look_for_others(self) -> None:
+        """Actors that are there already are ours if they are the same, after a `serve` that was killed.
+        Others are replaced where that is wished, and make us give up where it is not."""
+        names = await asyncio.to_thread(list_named_actors)
+        if not names:
+            return
+        report = await self._calls.ask(SUPERVISOR, "report", timeout_s=_ASK_S)
+        theirs = report.digest if isinstance(report, Report) else "unknown"
+        ours = digest_of(self._settings, VERSION)
+        if isinstance(report, Report) and theirs == ours and isinstance(report.status, SupervisorStatus):
+            self._topology = report.status.topology
+            logger.warning("actors_adopted", digest=ours)
+        elif self._replace:
+            logger.warning("actors_replaced", digest=theirs, by=ours)
+            await self._stop_actors(names)
         else:
-            ray.init(address, namespace=self._settings.ray.namespace)
+            raise OtherActorsError(
+                f"Ray's namespace {self._settings.ray.namespace!r} has actors of another version or with "
+                f"other settings: {theirs}, ours are {ours}. Stop them, replace them (--replace), or use "
+                "another namespace (DOORSTEP_RAY__NAMESPACE)."
+            )
+
+    async def _stop_actors(self, names: Sequence[str]) -> None:
+        """In order, which is the supervisor's business; then whoever is left."""
+        await self._calls.ask(SUPERVISOR, "stop", _STOP_S, timeout_s=_STOP_S)
+        for name in names:
+            with contextlib.suppress(ValueError):
+                ray.kill(await asyncio.to_thread(ray.get_actor, name))
+        self._calls = ActorCalls()
+        async with asyncio.timeout(_ASK_S):
+            while True:
+                left = await asyncio.to_thread(list_named_actors)
+                if not set(left) & set(names):
+                    return
+                await asyncio.sleep(_LOOK_S)
+
+    async def _prepare_run_dir(self) -> None:
+        run_dir = self._topology.run_dir
+        printer = LinePrinter(self._topology.log_socket, sys.stderr)
+        try:
+            run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_settings(self._topology.settings_file, self._settings)
+            await printer.start()
+        except OSError as error:
+            raise StartError(f"run_dir: can't write to {run_dir}: {error.strerror}") from error
+        self._printer = printer
 
     async def _wait_for_port(self) -> str:
         while True:
-            status = await ask(GATEWAY, "status", 1.0)
+            report = await self._calls.ask(GATEWAY, "report", timeout_s=1.0)
+            status = report.status if isinstance(report, Report) else None
             if isinstance(status, GatewayStatus) and status.port:
                 return f"http://{self._settings.gateway.host}:{status.port}"
             await asyncio.sleep(_LOOK_S)
 
 
-async def _to_its_end(work: Coroutine[None, None, None]) -> None:
-    """Await what can't be interrupted; a cancellation is raised after its end."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
+def _join(address: str, namespace: str) -> None:
+    ray.init(
+        address,
+        namespace=namespace,
+        log_to_driver=False,  # the actors send their lines themselves
+        configure_logging=False,
+        logging_level=logging.WARNING,
+    )
+
+
+async def _in_a_thread(work: Callable[[], None]) -> None:
+    """Run what may take for ever, such as joining a Ray that is not there: neither a cancellation nor the end
+    of this process waits for it."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if not done.done():
+            done.set_exception(error) if error else done.set_result(None)
+
+    def run() -> None:
+        failed: BaseException | None = None
+        try:
+            work()
+        except Exception as error:
+            failed = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, failed)
+
+    threading.Thread(target=run, daemon=True).start()
+    await done

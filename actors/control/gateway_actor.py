@@ -10,11 +10,11 @@ from typing import Any
 import structlog
 from prometheus_client import Metric
 
-from doorstep.actors.control.actor_calls import Unreachable, ask_all
+from doorstep.actors.control.actor_calls import ActorCalls, Unreachable
+from doorstep.actors.control.actor_process import Report
 from doorstep.actors.placement.topology import GATEWAY, Topology
 from doorstep.actors.runtime.exposition import exposition, merge
 from doorstep.actors.runtime.gc_tuning import collect_rarely
-from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.runtime.main_task import MainTask
 from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
@@ -45,10 +45,10 @@ class Gateway:
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
         """Begin at once; call within a running event loop."""
-        configure_logs(settings, GATEWAY)
         collect_rarely()
         self._settings = settings
         self._topology = topology
+        self._calls = ActorCalls()
         self._port_number = settings.gateway.port
         self._state = "starting"
         pages = make_pages(self._readiness, self._metrics, self._asyncapi)
@@ -58,6 +58,10 @@ class Gateway:
     async def status(self) -> GatewayStatus:
         """How it is."""
         return GatewayStatus(GATEWAY, self._state, self._port_number if self._state == "serving" else 0)
+
+    async def metrics(self) -> Sequence[Metric]:
+        """What its port counts."""
+        return self._port.metrics.collect()
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -87,7 +91,8 @@ class Gateway:
 
     async def _readiness(self) -> Readiness:
         names = (*self._topology.holders, *self._topology.consumers)
-        return readiness_of(await ask_all(names, "status", _ASK_S))
+        answers = await self._calls.ask_all(names, "report", timeout_s=_ASK_S)
+        return readiness_of(each.status if isinstance(each, Report) else each for each in answers)
 
     async def _asyncapi(self) -> bytes:
         """Read when it is asked for: the routes are the consumers' business, and none of a socket's."""
@@ -95,7 +100,7 @@ class Gateway:
 
     async def _metrics(self) -> bytes:
         names = (*self._topology.holders, *self._topology.consumers)
-        answers = await ask_all(names, "metrics", _ASK_S)
+        answers = await self._calls.ask_all(names, "metrics", timeout_s=_ASK_S)
         told: dict[str, Sequence[Metric]] = {
             name: answer
             for name, answer in zip(names, answers, strict=True)

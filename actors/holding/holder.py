@@ -19,7 +19,6 @@ from doorstep.actors.placement.slots import SLOTS, owner_of
 from doorstep.actors.placement.topology import Topology
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
-from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.runtime.main_task import MainTask, endless
 from doorstep.actors.runtime.side_tasks import SideTasks
 from doorstep.actors.store.feed import Feed
@@ -59,7 +58,6 @@ class Holder:
 
     def __init__(self, name: str, settings: Settings, topology: Topology) -> None:
         """Begin at once; call within a running event loop."""
-        configure_logs(settings, name)
         collect_rarely()
         self.settings = settings
         self._name = name

@@ -32,6 +32,20 @@ class Topology:
         """Everybody but the supervisor: holders first, so that a gateway finds them."""
         return (*self.holders, *self.consumers, GATEWAY)
 
+    @property
+    def settings_file(self) -> Path:
+        """Where every actor reads its settings."""
+        return self.run_dir / "settings.json"
+
+    @property
+    def log_socket(self) -> Path:
+        """Where the lines of every actor's log are printed."""
+        return self.run_dir / "log.sock"
+
+    def starts_of(self, name: str) -> Path:
+        """Where an actor's starts are counted."""
+        return self.run_dir / f"{name}.starts"
+
     def socket_of(self, holder: str) -> Path:
         """Where a holder takes sockets over."""
         return self.run_dir / f"{holder}.sock"

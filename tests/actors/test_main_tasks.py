@@ -19,6 +19,7 @@ from doorstep.actors.holding.audit import Audit
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.placement.topology import Topology
+from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.store.feed import Feed
 from doorstep.config.settings import Settings, load_settings
 from doorstep.gateway.handover import Receiver
@@ -46,8 +47,8 @@ def gateway(settings: Settings, topology: Topology) -> Actor:
     return Gateway(settings, topology)
 
 
-def supervisor(settings: Settings, topology: Topology) -> Actor:
-    return Supervisor(settings, topology)
+def supervisor(_: Settings, topology: Topology) -> Actor:
+    return Supervisor(topology, lambda *_: None)
 
 
 async def _raise(*_: object) -> None:
@@ -91,6 +92,7 @@ async def test_an_actor_dies_with_any_of_its_tasks(
     settings = load_settings(
         None, redis={"url": valkey.url}, auth={"hs256_secret": SECRET}, gateway={"port": 0}
     )
+    configure_logs(settings, "tests")
     monkeypatch.setattr(owner, method, _raise)
     actor = start(settings, Topology.of(holders=1, consumers=0, run_dir=run_dir))
     await until(lambda: deaths)
@@ -127,6 +129,7 @@ async def test_a_consumer_begins_anew_after_a_fault_in_any_task_of_its_membershi
 
         return fail
 
+    configure_logs(world.settings(), "tests")
     monkeypatch.setattr(consumer_module, "_AFTER_A_FAULT_S", 0.05)
     for owner, method in _OF_A_MEMBERSHIP:
         monkeypatch.setattr(owner, method, fails_once(owner, method))

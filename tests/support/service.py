@@ -83,9 +83,18 @@ class Service:
         mine = [
             process
             for process in psutil.Process(self.process.pid).children(recursive=True)
-            if process.cmdline()[:1] == [f"ray::{kind}"]
+            if process.cmdline()[:1] == [f"ray::{kind}Process"]
         ]
         return sorted(mine, key=lambda process: process.create_time())
+
+    def family(self) -> list[psutil.Process]:
+        """Every process of it."""
+        serve = psutil.Process(self.process.pid)
+        return [serve, *serve.children(recursive=True)]
+
+    def member(self, name: str) -> psutil.Process:
+        """The process of that name: `raylet`, `gcs_server`."""
+        return next(each for each in self.family() if each.name() == name)
 
     def kill(self, kind: str, which: int = 0) -> None:
         """SIGKILL to one of the actors."""

@@ -1,0 +1,118 @@
+"""The process of an actor: what Ray calls, and what is the same for every kind of actor."""
+
+import asyncio
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from prometheus_client import Metric
+
+from doorstep.actors.placement.topology import Topology
+from doorstep.actors.runtime.log_link import LineLink
+from doorstep.actors.runtime.logging import Output, configure_logs
+from doorstep.actors.runtime.parent import end_with_parent
+from doorstep.config.settings import Settings
+from doorstep.config.settings_file import digest_of, read_settings
+from doorstep.config.version import VERSION
+
+_ORPHAN_S = 5.0
+
+logger = structlog.get_logger(__name__)
+
+
+class Status(Protocol):
+    """What every actor says of itself; a dataclass, with more in it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def state(self) -> str:
+        """What it is doing, in a word."""
+
+
+class Actor(Protocol):
+    """What is run in an actor's process."""
+
+    async def status(self) -> Status:
+        """How it is."""
+
+    async def metrics(self) -> Sequence[Metric]:
+        """What it counts."""
+
+    async def stop(self) -> None:
+        """Finish what is under way, and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An actor's status, and what is to be known of its process."""
+
+    status: Status
+    version: str
+    digest: str
+    """Of version and settings: actors whose digests differ do not belong together."""
+    pid: int
+    started_at: float
+    """Unix seconds."""
+    restarts: int
+    """How often the process was started again since the service was."""
+
+
+class ActorProcess(ABC):
+    """Reads the settings where they are, sets up the logs, ends with its raylet, and runs one actor."""
+
+    def __init__(self, name: str, topology: Topology) -> None:
+        """Begin at once; called by Ray within a running event loop."""
+        settings = read_settings(topology.settings_file)
+        self._log = LineLink(topology.log_socket, sys.stderr.buffer)
+        configure_logs(settings, name, self._log.text())
+        sys.stdout, sys.stderr = Output("stdout"), Output("stderr")
+        self._digest = digest_of(settings, VERSION)
+        self._started_at = time.time()
+        self._restarts = _count_start(topology, name) - 1
+        if self._restarts:
+            logger.warning("actor_restarted", restarts=self._restarts)
+        try:
+            self._actor = self.make(name, settings, topology)
+        except Exception:
+            logger.exception("actor_not_started")
+            raise
+        end_with_parent(self._actor.stop, _ORPHAN_S)
+
+    @abstractmethod
+    def make(self, name: str, settings: Settings, topology: Topology) -> Actor:
+        """The actor that runs here."""
+
+    async def report(self) -> Report:
+        """How it is."""
+        return Report(
+            status=await self._actor.status(),
+            version=VERSION,
+            digest=self._digest,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            restarts=self._restarts,
+        )
+
+    async def metrics(self) -> Sequence[Metric]:
+        """What Prometheus is told."""
+        return await self._actor.metrics()
+
+    async def stop(self, within_s: float) -> None:
+        """Let the actor finish. Raises `TimeoutError`."""
+        async with asyncio.timeout(within_s):
+            await self._actor.stop()
+
+
+def _count_start(topology: Topology, name: str) -> int:
+    """How often the actor was started, this time included: a byte in a file for each."""
+    with topology.starts_of(name).open("ab") as file:
+        file.write(b".")
+        return file.tell()

@@ -1,0 +1,58 @@
+"""The settings in force as one process hands them to others: in a private file, secrets included.
+
+So no secret is in an argument, a message or an environment: whoever may read the file may know them.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import orjson
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from doorstep.config.settings import Settings
+
+_COST = {"n": 1 << 14, "r": 8, "p": 1}
+
+
+class _AsWritten(Settings):
+    """Settings from a file of ours: whatever the environment says is in them already, or came later."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def write_settings(path: Path, settings: Settings) -> None:
+    """Write them for `read_settings`, readable by this user only. Raises `OSError`."""
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    new.touch(mode=0o600)
+    new.write_bytes(_text(settings))
+    new.replace(path)
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings that were written there. Raises `OSError`."""
+    return Settings.model_construct(**dict(_AsWritten(**orjson.loads(path.read_bytes()))))
+
+
+def digest_of(settings: Settings, version: str) -> str:
+    """Twelve digits that tell versions and settings apart, for everybody to see: a guess at a secret costs
+    as much as with scrypt (RFC 7914)."""
+    return hashlib.scrypt(_text(settings), salt=version.encode(), dklen=6, **_COST).hex()
+
+
+def _text(settings: Settings) -> bytes:
+    return orjson.dumps(settings.model_dump(), default=_plain, option=orjson.OPT_SORT_KEYS)
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

@@ -1,0 +1,5 @@
+"""Which Doorstep this is."""
+
+from importlib.metadata import version
+
+VERSION = version("doorstep")
