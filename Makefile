@@ -2,6 +2,7 @@
 # `make test` fetches the rest, or says how to.
 
 PYTHON ?= python3
+PYTHON2 ?= python2.7
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := config gateway actors development demo benchmarks
@@ -10,7 +11,7 @@ MAVEN_OPTIONS := --batch-mode --no-transfer-progress
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-tests demo lint format contract test test-frontend test-containers fuzz lock clean
+.PHONY: help setup setup-dev setup-tests demo lint format contract test test-frontend test-containers fuzz autobahn lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,10 @@ test-containers: setup-dev ## on Docker: the deployment of deploy/, and every te
 
 fuzz: setup-dev ## a million rounds of each kind of random input (FUZZ_SEED=… repeats a run)
 	FUZZ_ROUNDS=$${FUZZ_ROUNDS:-1000000} $(BIN)/python -m pytest -s --timeout 3600 -m fuzz $(ARGS)
+
+autobahn: setup-dev build/autobahn/.installed ## Autobahn's WebSocket cases, all but compression (PYTHON2=… names a Python 2.7)
+	$(BIN)/python -m tests.gateway.autobahn $(PYTHON2) -c \
+		"import site; site.addsitedir('build/autobahn/site'); from autobahntestsuite.wstest import run; run()"
 
 lock: ## write requirements/*.txt from pyproject.toml (needs uv; make lock ARGS=--upgrade)
 	@command -v uv >/dev/null || { echo "uv is missing: $(PYTHON) -m pip install uv"; exit 1; }
@@ -104,6 +109,12 @@ frontend/node_modules/.installed: frontend/package-lock.json
 build/types/.linked: Makefile
 	mkdir -p build/types/doorstep
 	for package in $(PACKAGES); do ln -sfn ../../../$$package build/types/doorstep/$$package; done
+	@touch $@
+
+# Autobahn's own client is of Python 2.7, and of that time; it gets a folder of its own.
+build/autobahn/.installed:
+	@$(PYTHON2) -c 'import pip' || { echo "Autobahn needs Python 2.7 with pip; name one: make autobahn PYTHON2=…"; exit 1; }
+	$(PYTHON2) -m pip install --disable-pip-version-check --target build/autobahn/site autobahntestsuite==0.8.2
 	@touch $@
 
 build/kafka/.fetched: tests/kafka/pom.xml

@@ -94,7 +94,7 @@ class Message:
 
     def __init__(self, opcode: int) -> None:
         self.opcode = opcode
-        self.data = b""
+        self.data = bytearray()
         self._decoder = _utf8_decoder() if opcode == TEXT else None
 
     def add(self, frame: Frame) -> None:

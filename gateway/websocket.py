@@ -270,7 +270,7 @@ class WebSocket(asyncio.Protocol):
 
     def _take_message(self, message: Message) -> None:
         if message.opcode == TEXT:
-            self._events.on_text(message.data)
+            self._events.on_text(bytes(message.data))
         else:
             self.close(CloseCode.UNSUPPORTED_DATA, "only text messages are understood")
 

@@ -98,7 +98,7 @@ def read_all(pieces: list[bytes]) -> tuple[list[Frame], list[tuple[int, bytes]],
                 elif one.opcode < CLOSE:
                     begun = message_of(one, begun)
                     if one.fin:
-                        messages.append((begun.opcode, begun.data))
+                        messages.append((begun.opcode, bytes(begun.data)))
                         begun = None
     except FrameError as error:
         return frames, messages, error.code
