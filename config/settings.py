@@ -91,6 +91,8 @@ class RedisSettings(_Section):
 
     url: SecretStr = SecretStr("")
     cluster: bool = False
+    prefix: str = Field(default="doorstep", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
+    """What all keys and channels begin with: services that share a database need different ones."""
     ssl_ca_certs: Path | None = None
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None

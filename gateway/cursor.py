@@ -13,7 +13,10 @@ class CursorError(ValueError):
 
 @dataclass(frozen=True, slots=True, order=False)
 class Cursor:
-    """Position `seq` in a log whose history up to there has the given `digest` (16 hex digits)."""
+    """Position `seq` in a log whose history up to there has the given `digest` (16 hex digits).
+
+    Before the first notification it is the id of the store: no cursor of one store is one of another.
+    """
 
     seq: int
     digest: str
@@ -28,7 +31,3 @@ class Cursor:
 
     def __str__(self) -> str:
         return f"{self.seq}-{self.digest}"
-
-
-START = Cursor(0, "0" * 16)
-"""Before the first notification of every log."""

@@ -27,6 +27,8 @@ from doorstep.gateway.listener import Listener
 
 _log = structlog.get_logger(__name__)
 
+_FORMAT = 1
+"""Of the parcels. It grows when an older holder would misread what a newer gateway sends."""
 _HEADER = struct.Struct("!II")
 _ANSWER = struct.Struct("!IB")
 _ACCEPTED, _REFUSED = 0, 1
@@ -65,7 +67,7 @@ class Parcel:
     def encode(self) -> bytes:
         """Size of the fields, the fields as JSON, the early bytes."""
         fields = orjson.dumps(
-            [self.kind, self.user_id, float(self.expires_at), self.query, self.origin, self.answer]
+            [_FORMAT, self.kind, self.user_id, float(self.expires_at), self.query, self.origin, self.answer]
         )
         return struct.pack("!I", len(fields)) + fields + self.early
 
@@ -76,7 +78,10 @@ class Parcel:
             raise ValueError("the parcel is cut short")
         end = 4 + struct.unpack_from("!I", body)[0]
         match orjson.loads(body[4:end]):
+            case [int(found), *_] if found != _FORMAT:
+                raise ValueError(f"the parcel has format {found}, this holder knows {_FORMAT}: restart it")
             case [
+                int(),
                 "socket" | "poll" as kind,
                 str(user_id),
                 float(expires_at),

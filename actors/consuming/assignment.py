@@ -24,6 +24,7 @@ from doorstep.actors.records import Partition, Record
 from doorstep.actors.runtime.breaker import Breaker
 from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.redis.errors import StoreError, StoreLost, StoreUnavailable
+from doorstep.actors.store.stamp import Stamp
 from doorstep.actors.store.values import Canary
 from doorstep.config.settings import Settings
 
@@ -51,6 +52,7 @@ class Tools:
     group_consumer: GroupConsumer
     delivery: Delivery
     checkpoints: Checkpoints
+    stamp: Stamp
     redis: Breaker
     kafka: Breaker
 
@@ -226,6 +228,7 @@ class Assignment:
         tools = self._tools
         await tools.redis.retry("verify", self.verify, StoreError)
         await tools.redis.retry("sign", self._sign, StoreError, self.verify)
+        await tools.redis.retry("stamp", tools.stamp.ensure, StoreError, self.verify)
         place = plan(await self._find_known(), tools.settings.kafka.start)
         tools.delivery.cache.forget_all()
         if place.contexts_lost:

@@ -25,6 +25,7 @@ from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import check_server, connect
 from doorstep.actors.store.redis.errors import StoreError
+from doorstep.actors.store.stamp import Stamp
 from doorstep.actors.store.values import Canary
 from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
@@ -69,6 +70,7 @@ class Consumer:
         self._kafka = Breaker("kafka", partial(self._on_breaker, "kafka"))
         self._connection = connect(settings.redis)
         self._checkpoints = Checkpoints(self._connection)
+        self._stamp = Stamp(self._connection)
         self._log = Log(self._connection, settings.history)
         self._dead_letters = DeadLetterProducer(settings.kafka)
         contexts = Contexts(self._connection, settings.context)
@@ -132,6 +134,7 @@ class Consumer:
 
     async def _run(self) -> None:
         await self._redis.retry("check", partial(check_server, self._connection), StoreError)
+        await self._redis.retry("stamp", self._stamp.ensure, StoreError)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(endless(self._sweeper.run()))
             tasks.create_task(self._consume())
@@ -157,6 +160,7 @@ class Consumer:
             group_consumer=GroupConsumer(self._settings.kafka, self._name),
             delivery=self._delivery,
             checkpoints=self._checkpoints,
+            stamp=self._stamp,
             redis=self._redis,
             kafka=self._kafka,
         )

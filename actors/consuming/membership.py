@@ -192,6 +192,7 @@ class Membership:
                     if self.assignment is None
                     else self.assignment.verify()
                 )
+                await self._tools.stamp.ensure()
             except StoreError as error:
                 self._tools.redis.failure(error, "watch")
             else:

@@ -14,7 +14,7 @@ from doorstep.actors.runtime.main_task import endless
 from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.errors import StoreError, StoreUnavailable
-from doorstep.gateway.cursor import START, Cursor
+from doorstep.gateway.cursor import Cursor
 
 _HEADS_AT_ONCE = 500
 _PAUSE_S = 1.0
@@ -28,7 +28,7 @@ class Watched(Protocol):
     user_id: str
     inbox: Inbox
 
-    def see_head(self, head: Cursor | None) -> bool:
+    def see_head(self, head: Cursor) -> bool:
         """Catch up if the head is elsewhere; says whether that was needed."""
 
 
@@ -47,7 +47,7 @@ class Suspect(NamedTuple):
 
     subscriber: Watched
     cursor: Cursor | None
-    head: Cursor | None
+    head: Cursor
 
 
 class Audit:
@@ -111,7 +111,8 @@ class Audit:
 
     def _repair(self, suspect: Suspect) -> None:
         """A log that is behind its subscriber has lost writes: that is no push that was lost."""
-        if suspect.subscriber.see_head(suspect.head) and _seq(suspect.head) > _seq(suspect.cursor):
+        stood = suspect.cursor.seq if suspect.cursor else 0
+        if suspect.subscriber.see_head(suspect.head) and suspect.head.seq > stood:
             self.repairs += 1
             logger.error(
                 "a push was lost; caught up from the log",
@@ -129,10 +130,6 @@ class Audit:
             for subscriber in self._users.of(user_id)
             if subscriber.inbox.is_elsewhere(head)
         ]
-
-
-def _seq(cursor: Cursor | None) -> int:
-    return (cursor or START).seq
 
 
 def _chunks(everything: Sequence[str]) -> Iterator[Sequence[str]]:

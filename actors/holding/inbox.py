@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from doorstep.actors.store.values import Logged, Page
-from doorstep.gateway.cursor import START, Cursor
+from doorstep.gateway.cursor import Cursor
 
 # Words, not an Enum: these are compared for every push, where looking up a member would cost the most.
 State = Literal["live", "reading", "blocked"]
@@ -85,11 +85,11 @@ class Inbox:
         self._more = True
         return "nothing"
 
-    def is_elsewhere(self, head: Cursor | None) -> bool:
+    def is_elsewhere(self, head: Cursor) -> bool:
         """Whether a live subscriber stands elsewhere than at the log's head."""
-        return self.state == "live" and (head or START) != self.cursor
+        return self.state == "live" and head != self.cursor
 
-    def see_head(self, head: Cursor | None) -> OnPush:
+    def see_head(self, head: Cursor) -> OnPush:
         """Somebody looked at the log's head: read if that is not where a live subscriber stands."""
         return self._read() if self.is_elsewhere(head) else "nothing"
 

@@ -66,7 +66,7 @@ class Subscriber(ABC):
         else:
             self._follow(action)
 
-    def see_head(self, head: Cursor | None) -> bool:
+    def see_head(self, head: Cursor) -> bool:
         """Catch up if the head is elsewhere; says whether that was needed."""
         action = self.inbox.see_head(head)
         self._follow(action)

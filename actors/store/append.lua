@@ -1,6 +1,6 @@
 -- Appends notifications to users' logs and publishes what was new: dedupe, number, digest, XADD, PUBLISH.
 --
--- KEYS  the consumer group's checkpoints; for each user, in the order of the message: log, head, ids
+-- KEYS  the consumer group's checkpoints; the stamp; for each user, in the order of the message: log, head, ids
 -- ARGV  the message (below); the payloads of all entries, in its order
 -- The message is a flat msgpack array, which costs less than as many arguments:
 --       the canary: a field of the checkpoints and the least it must be, or an empty text and 0;
@@ -15,7 +15,8 @@
 
 local call, try, sha1hex = redis.call, redis.pcall, redis.sha1hex
 local sub, match, floor = string.sub, string.match, math.floor
-local START = '0000000000000000'
+local FEED_FORMAT = 1
+local DIGESTS = '^' .. DIGEST .. DIGEST .. '$'
 
 local message
 
@@ -36,7 +37,7 @@ local function has_its_shape()
       at = at + 2 + message[at + 1]
     end
   end
-  return at == #message + 1 and #KEYS == 1 + 3 * users and #ARGV == 1 + entries
+  return at == #message + 1 and #KEYS == 2 + 3 * users and #ARGV == 1 + entries
 end
 
 local could, is_right = pcall(has_its_shape)
@@ -51,6 +52,10 @@ local publish, slots = message[7], message[8]
 if message[1] ~= '' and (tonumber(try('HGET', KEYS[1], message[1])) or -1) < message[2] then
   return redis.error_reply('DSLOST the canary of ' .. KEYS[1] .. ' is gone')
 end
+local start = read_id(KEYS[2])
+if not start then
+  return redis.error_reply('DSLOST there is no stamp ' .. KEYS[2])
+end
 
 local trim_every = floor(window / 64) + 1
 local time = call('TIME')
@@ -60,7 +65,7 @@ local repairs = 0
 -- Delete the keys that are there; a DEL that deletes nothing would still count as the script's first write.
 local function forget(...)
   if call('EXISTS', ...) > 0 then
-    call('DEL', ...)
+    call('UNLINK', ...)
     repairs = repairs + 1
   end
 end
@@ -68,8 +73,8 @@ end
 -- Make the log agree with its head: one that is ahead of it is believed, any other one is deleted.
 local function settle(log, seq, digest)
   local entry = try('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-  local last = entry and tonumber(match(entry[1], '^(%d+)%-0$'))
-  local digests = last and entry[2][1] == 'd' and #entry[2][2] == 32 and entry[2][2]
+  local last = entry and number_in(match(entry[1], '^(%d+)%-0$'))
+  local digests = last and entry[2][1] == 'd' and match(entry[2][2], DIGESTS)
   if digests and last > seq then
     repairs = repairs + 1
     return last, sub(digests, 17)
@@ -82,11 +87,10 @@ end
 
 -- The user's head: number, digest, when his keys' expirations were set (0: they have to be).
 local function head_of(log, head, ids)
-  local is = try('HMGET', head, 's', 'd', 'e')
-  local seq, digest, since = tonumber(is[1]), is[2], tonumber(is[3]) or 0
-  if not seq or not digest then
+  local seq, digest, since = read_head(head)
+  if not seq then
     forget(log, head, ids)
-    return 0, START, 0
+    return 0, start, 0
   end
   if since <= now and (now - since) * 100 < ttl then
     return seq, digest, since
@@ -108,6 +112,11 @@ local function claim(ids, seq, key)
   return added == 1
 end
 
+-- Whether an append failed because of what the log is, not because the server can't append now.
+local function is_of_the_log(err)
+  return match(err, 'WRONGTYPE') or match(err, 'stream')
+end
+
 -- Add the entry, whose key was claimed, after (seq, digest), as `<seq + 1>-0`; returns its number, its digest
 -- and the one before it. Trimming costs, so it is done now and then.
 local function add(log, ids, seq, digest, key, payload)
@@ -122,7 +131,7 @@ local function add(log, ids, seq, digest, key, payload)
     if type(added) == 'string' then
       return seq + 1, following, digest
     end
-    if attempt == 3 or not (match(added.err, 'smaller') or match(added.err, 'WRONGTYPE')) then
+    if attempt == 3 or not is_of_the_log(added.err) then
       call('ZREM', ids, key) -- or its repetition would be taken for a repeat
       error(added.err)
     end
@@ -135,8 +144,10 @@ local function add(log, ids, seq, digest, key, payload)
   end
 end
 
-local function set_expirations(log, head, ids)
-  -- 1 % longer than promised, because they are set again only when that moves them by more than 1 %
+-- Set all expirations, 1 % longer than promised: they are set again only when that moves them by more than 1 %.
+-- Dedupe keys of entries to come are nothing of ours, and would take the place of known ones.
+local function renew(log, head, ids, seq)
+  call('ZREMRANGEBYSCORE', ids, '(' .. seq, '+inf')
   call('PEXPIRE', log, floor(ttl * 1.01))
   call('PEXPIRE', ids, floor(ttl * 1.01))
   call('PEXPIRE', head, floor(head_ttl * 1.01))
@@ -169,23 +180,23 @@ local function append(user, log, head, ids, first, entries)
     call('HSET', head, 's', seq, 'd', digest)
   else
     call('HSET', head, 's', seq, 'd', digest, 'e', now)
-    set_expirations(log, head, ids)
+    renew(log, head, ids, seq)
   end
 end
 
-local at, k = 9, 1
+local at, k = 9, 2
 for _ = 1, slots do
   local channel, users = message[at], message[at + 1]
   at = at + 2
-  news, size = {}, 0
+  news, size = { FEED_FORMAT }, 1
   for _ = 1, users do
     local entries = message[at + 1]
     append(message[at], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], at + 2, entries)
     at = at + 2 + entries
     k = k + 3
   end
-  if size > 0 then
-    new = new + size / 5
+  if size > 1 then
+    new = new + (size - 1) / 5
     call(publish, channel, cmsgpack.pack(news))
   end
 end

@@ -28,6 +28,7 @@ class Checkpoints:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._key = connection.keys.checkpoints
         self._slots = range(SLOTS) if connection.sharded else range(1)
 
     async def write(self, group: str, offsets: Mapping[Partition, int]) -> None:
@@ -37,7 +38,7 @@ class Checkpoints:
         """
         if fields := _fields(offsets):
             await self._connection.run(
-                [command("HSET", checkpoints_key(slot, group), *fields) for slot in self._slots]
+                [command("HSET", self._key(slot, group), *fields) for slot in self._slots]
             )
 
     async def advance(self, offsets: Mapping[Partition, int], identity: str, canary: Canary) -> Canary:
@@ -50,7 +51,7 @@ class Checkpoints:
         fields = _fields({**offsets, following.partition: following.checkpoint})
         seen = (identity, name_of(canary.partition), canary.checkpoint, following.checkpoint)
         await self._connection.run(
-            [_ADVANCE.call([checkpoints_key(slot, canary.group)], [*seen, *fields]) for slot in self._slots]
+            [_ADVANCE.call([self._key(slot, canary.group)], [*seen, *fields]) for slot in self._slots]
         )
         return following
 
@@ -59,7 +60,7 @@ class Checkpoints:
 
         A partition that one of them does not know is missing.
         """
-        placed = await self._connection.place([checkpoints_key(slot, group) for slot in self._slots])
+        placed = await self._connection.place([self._key(slot, group) for slot in self._slots])
         keys = [hosted[0] for hosted in placed.values() if hosted]
         return _lowest(await self._connection.run([command("HGETALL", key) for key in keys]))
 
@@ -67,11 +68,6 @@ class Checkpoints:
         """Another one after a master was restarted, or replaced by its replica."""
         servers = await self._connection.place([])
         return ",".join(sorted([await _run_id(server) for server in servers]))
-
-
-def checkpoints_key(slot: int, group: str) -> str:
-    """The key of a group's checkpoints under the hash tag of a slot."""
-    return f"ds:{{s{slot}}}:checkpoints:{group}"
 
 
 def _fields(offsets: Mapping[Partition, int]) -> Sequence[Argument]:

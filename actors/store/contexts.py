@@ -21,8 +21,6 @@ _PARKED = Script("parked.lua")
 _UNPARK = Script("unpark.lua")
 _CLAIM = Script("claim.lua")
 
-_SWEEPER = "ds:{parking}:sweeper"
-
 _REGISTERED: Mapping[bytes, Registered] = {b"new": "new", b"same": "same", b"conflict": "conflict"}
 
 
@@ -34,12 +32,13 @@ class Contexts:
 
     def __init__(self, connection: Connection, context: ContextSettings) -> None:
         self._connection = connection
+        self._keys = connection.keys
         self._context = context
         self._index = ParkingIndex(connection, context.park_ttl_s)
 
     async def register(self, batch_id: str, user_id: str) -> Registered:
         """Say whose batch it is. The first one said stays: another one changes nothing ("conflict")."""
-        call = _REGISTER.call([_user_key(batch_id)], [user_id, self._context.ttl_s * 1000])
+        call = _REGISTER.call([self._keys.context(batch_id)], [user_id, self._context.ttl_s * 1000])
         said: bytes = await self._connection.run_one(call)
         return _REGISTERED[said]
 
@@ -50,7 +49,9 @@ class Contexts:
         """
         batches = list(batch_ids)
         # MGET, because to a key of another type it says "nothing", where GET would fail
-        replies = await self._connection.run([command("MGET", _user_key(batch)) for batch in batches])
+        replies = await self._connection.run(
+            [command("MGET", self._keys.context(batch)) for batch in batches]
+        )
         return {batch: user.decode() for batch, (user,) in zip(batches, replies, strict=True) if user}
 
     async def resolve_or_park(self, waiting: Sequence[tuple[str, StoredRecord]]) -> Sequence[str | Parking]:
@@ -75,7 +76,7 @@ class Contexts:
 
         Only at 0 may the offset of the batch's context be committed.
         """
-        left: int = await self._connection.run_one(_UNPARK.call(_parked_keys(batch_id), sources))
+        left: int = await self._connection.run_one(_UNPARK.call(self._keys.parked(batch_id), sources))
         await self._leave([(batch_id, source) for source in sources])
         return left
 
@@ -97,7 +98,7 @@ class Contexts:
         no harm, because appending is idempotent.
         """
         known = await self.lookup(await self._index.batches())
-        calls = [_PARKED.call(_parked_keys(batch), ["first", 1]) for batch in known]
+        calls = [_PARKED.call(self._keys.parked(batch), ["first", 1]) for batch in known]
         return [batch for batch, some in zip(known, await self._connection.run(calls), strict=True) if some]
 
     async def total(self) -> int:
@@ -106,7 +107,9 @@ class Contexts:
 
     async def claim_sweep(self, token: str, ttl_s: float) -> bool:
         """Become, or stay, the one sweeper for the next `ttl_s` seconds. Saves work; nothing relies on it."""
-        return bool(await self._connection.run_one(_CLAIM.call([_SWEEPER], [token, int(ttl_s * 1000)])))
+        return bool(
+            await self._connection.run_one(_CLAIM.call([self._keys.sweeper], [token, int(ttl_s * 1000)]))
+        )
 
     async def _resolve(self, batches: Iterable[str]) -> Mapping[str, str]:
         """The users of the batches that have one and nothing parked."""
@@ -152,7 +155,7 @@ class Contexts:
         return await self._read({batch: ["these", *sources] for batch, sources in batches.items()})
 
     async def _read(self, batches: Mapping[str, Sequence[Argument]]) -> Sequence[Parked]:
-        calls = [_PARKED.call(_parked_keys(batch), which) for batch, which in batches.items()]
+        calls = [_PARKED.call(self._keys.parked(batch), which) for batch, which in batches.items()]
         replies = await self._connection.run(calls)
         return [
             Parked(batch, _unpack(record))
@@ -164,15 +167,7 @@ class Contexts:
         arguments: list[Argument] = [self._context.max_parked_per_batch]
         for record in records:
             arguments += (record.source, _pack(record))
-        return _PARK.call([_user_key(batch), *_parked_keys(batch)], arguments)
-
-
-def _user_key(batch: str) -> str:
-    return f"ds:{{b:{batch}}}:user"
-
-
-def _parked_keys(batch: str) -> tuple[str, str]:
-    return f"ds:{{b:{batch}}}:parked", f"ds:{{b:{batch}}}:records"
+        return _PARK.call([self._keys.context(batch), *self._keys.parked(batch)], arguments)
 
 
 def _fates(reply: bytes | Sequence[int], count: int) -> Sequence[str | Parking]:

@@ -13,9 +13,8 @@ import msgpack
 import structlog
 
 from doorstep.actors.runtime.main_task import endless
-from doorstep.actors.store.log import feed_channel
 from doorstep.actors.store.redis.calls import Connection
-from doorstep.actors.store.redis.errors import StoreError, StoreUnavailable
+from doorstep.actors.store.redis.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from doorstep.actors.store.redis.link import Link, OnLost, pack
 from doorstep.actors.store.redis.server import Server
 from doorstep.actors.store.values import Pushed
@@ -23,6 +22,8 @@ from doorstep.actors.store.values import Pushed
 OnPush = Callable[[int, Iterable[Pushed]], None]
 OnGarbled = Callable[[int, Exception], None]
 
+_FORMAT = 1
+"""Of the messages; `append.lua` writes it."""
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 2.0
 _PING_INTERVAL_S = 2.0
@@ -33,8 +34,15 @@ logger = structlog.get_logger(__name__)
 
 
 def read_message(message: bytes) -> Iterator[Pushed]:
-    """What one append published: a msgpack array of all notifications' parts, flat."""
+    """What one append published: a msgpack array of its format and all notifications' parts, flat.
+
+    Raises `StoreMisconfigured` for a message in another format.
+    """
     parts = iter(msgpack.unpackb(message, raw=True))
+    if (found := next(parts, None)) != _FORMAT:
+        raise StoreMisconfigured(
+            f"the feed has format {found!r}, this Doorstep knows {_FORMAT}: run the same version everywhere"
+        )
     return zip(parts, parts, parts, parts, parts, strict=True)
 
 
@@ -253,7 +261,7 @@ class Feed:
     async def _settle(self, wanted: frozenset[int]) -> None:
         """Subscribe to exactly the wanted slots, each on the master that hosts it. Raises `StoreError`."""
         self._subscribed &= wanted  # who wants one of the others from now on has to wait again
-        channels = {feed_channel(slot): slot for slot in wanted}
+        channels = {self._connection.keys.feed(slot): slot for slot in wanted}
         placed = await self._connection.place(list(channels))
         self._close_all(but=placed.keys())
         for server, hosted in placed.items():

@@ -10,12 +10,12 @@ import msgpack
 
 from doorstep.actors.placement.slots import SLOTS, slot_of
 from doorstep.actors.records import name_of
-from doorstep.actors.store.checkpoints import checkpoints_key
-from doorstep.actors.store.redis.calls import Call, Connection, Script, command
+from doorstep.actors.store.redis.calls import Call, Connection, Script
+from doorstep.actors.store.redis.errors import StoreLost
 from doorstep.actors.store.redis.link import Argument, Reply
 from doorstep.actors.store.values import Canary, Entry, Logged, Page, Want
 from doorstep.config.settings import HistorySettings
-from doorstep.gateway.cursor import START, Cursor
+from doorstep.gateway.cursor import Cursor
 
 _PAGE_BYTES = 256 * 1024
 _CALL_ENTRIES = 64
@@ -27,22 +27,12 @@ _SLOT_BYTES = 1 << 20
 """No call has more than this of one slot, but at least one entry."""
 
 
-def keys_of(slot: int, user_id: str) -> tuple[str, str, str]:
-    """The keys of a user's log, head and known dedupe keys; all of a slot are of one hash slot."""
-    stem = f"ds:{{s{slot}}}:{user_id}:"
-    return stem + "log", stem + "head", stem + "ids"
-
-
-def feed_channel(slot: int) -> str:
-    """The channel on which a slot's appends are published."""
-    return f"ds:{{s{slot}}}:feed"
-
-
 _ByUser = Sequence[Sequence[Entry]]
 """The entries of each user of a slot."""
 
-_APPEND = Script("append.lua")
-_READ = Script("read.lua")
+_APPEND = Script("head.lua", "append.lua")
+_READ = Script("head.lua", "read.lua")
+_HEADS = Script("head.lua", "heads.lua")
 
 
 class Log:
@@ -50,6 +40,7 @@ class Log:
 
     def __init__(self, connection: Connection, history: HistorySettings) -> None:
         self._connection = connection
+        self._keys = connection.keys
         self._limits = (
             history.max_count,
             history.ttl_s * 1000,
@@ -67,7 +58,7 @@ class Log:
         entries of one user keep their order. The caller sees to it that no other append of the same slots
         is in flight.
         Raises `StoreUnavailable`: any part may have been carried out; repeat the same call. Raises
-        `StoreLost` where the `canary` is not as it says: nothing was carried out there.
+        `StoreLost` where the `canary` is not as it says, or the stamp is gone: nothing was carried out there.
         """
         new = 0
         while entries:
@@ -78,18 +69,24 @@ class Log:
         return new
 
     async def read(self, wants: Sequence[Want]) -> Sequence[Page]:
-        """Read a page for each want, in one write per server. Raises `StoreUnavailable`.
+        """Read a page for each want, in one write per server. Raises `StoreUnavailable`, as `StoreLost` where
+        the stamp is gone.
 
         A page is shorter than its want where it would be larger than about 256 KiB.
         """
-        replies = await self._connection.run([_read_call(want) for want in wants])
+        replies = await self._connection.run([self._read_call(want) for want in wants])
         return [_page(want, reply) for want, reply in zip(wants, replies, strict=True)]
 
-    async def heads(self, user_ids: Iterable[str]) -> Sequence[Cursor | None]:
-        """The head of each user's log; None where there is none. Raises `StoreUnavailable`."""
-        keys = [keys_of(slot_of(user_id), user_id)[1] for user_id in user_ids]
-        replies = await self._connection.run([command("HMGET", key, "s", "d") for key in keys])
-        return [Cursor(int(seq), digest.decode()) if seq and digest else None for seq, digest in replies]
+    async def heads(self, user_ids: Sequence[str]) -> Sequence[Cursor]:
+        """The head of each user's log. Raises like `read`."""
+        groups: dict[int, list[str]] = {}
+        for user_id in user_ids:
+            groups.setdefault(slot_of(user_id) if self._connection.sharded else 0, []).append(user_id)
+        replies = await self._connection.run([self._heads_call(*group) for group in groups.items()])
+        heads: dict[str, Cursor] = {}
+        for users, reply in zip(groups.values(), replies, strict=True):
+            heads.update(zip(users, _cursors(reply), strict=True))
+        return [heads[user_id] for user_id in user_ids]
 
     def _append_calls(self, entries: Sequence[Entry], canary: Canary | None) -> Iterator[Call]:
         """One slot a call where slots may be on different servers, else several."""
@@ -107,20 +104,36 @@ class Log:
 
     def _append_call(self, group: Mapping[int, _ByUser], canary: Canary | None) -> Call:
         tag = next(iter(group)) if self._connection.sharded else 0
-        keys = [checkpoints_key(tag, canary.group if canary else "")]
+        keys = [self._keys.checkpoints(tag, canary.group if canary else ""), self._keys.stamp(tag)]
         seen = (name_of(canary.partition), canary.checkpoint) if canary else ("", 0)
         message: list[Argument] = [*seen, *self._limits, len(group)]
         payloads: list[bytes] = []
         for slot, users in group.items():
-            message += (feed_channel(slot), len(users))
+            message += (self._keys.feed(slot), len(users))
             for of_user in users:
                 user_id = of_user[0][0]
-                keys += keys_of(slot, user_id)
+                keys += self._keys.user(slot, user_id)
                 message += (user_id, len(of_user))
                 for _, dedupe_key, payload in of_user:
                     message.append(dedupe_key)
                     payloads.append(payload)
         return _APPEND.call(keys, [msgpack.packb(message, use_bin_type=False), *payloads])
+
+    def _read_call(self, want: Want) -> Call:
+        slot = slot_of(want.user_id)
+        log, head, _ = self._keys.user(slot, want.user_id)
+        if want.after is None:
+            mode: tuple[Argument, ...] = ("last", want.replay, min(want.limit, want.replay))
+        else:
+            mode = ("after", want.after.seq, want.limit)
+        return _READ.call([log, head, self._stamp(slot)], [*mode, _PAGE_BYTES])
+
+    def _heads_call(self, slot: int, users: Sequence[str]) -> Call:
+        heads = [self._keys.user(slot_of(user), user)[1] for user in users]
+        return _HEADS.call([self._stamp(slot), *heads], [])
+
+    def _stamp(self, slot: int) -> str:
+        return self._keys.stamp(slot if self._connection.sharded else 0)
 
 
 def _by_slot(entries: Iterable[Entry]) -> Mapping[int, _ByUser]:
@@ -155,30 +168,32 @@ def _first_wave(entries: Sequence[Entry]) -> tuple[Sequence[Entry], Sequence[Ent
     return wave, rest
 
 
-def _read_call(want: Want) -> Call:
-    log, head, _ = keys_of(slot_of(want.user_id), want.user_id)
-    if want.after is None:
-        mode: tuple[Argument, ...] = ("last", want.replay, min(want.limit, want.replay))
-    else:
-        mode = ("after", want.after.seq, want.limit)
-    return _READ.call([log, head], [*mode, _PAGE_BYTES])
-
-
 def _page(want: Want, reply: Reply) -> Page:
     """Judge what `read.lua` returned. Only entries that continue the cursor and each other count."""
-    head = Cursor(int(reply[0]), reply[1].decode()) if reply else START
+    _expect_stamp(reply)
+    has_head, seq, digest, first = reply[:4]
+    head = Cursor(seq, digest.decode())
     entries = [(digests[:16].decode(), digests[16:].decode(), payload) for digests, payload in _pairs(reply)]
     if want.after is None:
-        first = int(reply[2]) if reply else 1
         return Page(_chain(want.user_id, first, None, head, entries), head, None)
     notifications = _chain(want.user_id, want.after.seq + 1, want.after.digest, head, entries)
     if notifications:
         return Page(notifications, head, None)
-    return Page((), head, _reason(want.after, head, known=bool(reply), entries=bool(entries)))
+    return Page((), head, _reason(want.after, head, known=bool(has_head), entries=bool(entries)))
 
 
 def _pairs(reply: Reply) -> Iterable[tuple[bytes, bytes]]:
-    return zip(reply[3::2], reply[4::2], strict=True)
+    return zip(reply[4::2], reply[5::2], strict=True)
+
+
+def _cursors(reply: Reply) -> Iterable[Cursor]:
+    _expect_stamp(reply)
+    return [Cursor(seq, digest.decode()) for seq, digest in zip(reply[::2], reply[1::2], strict=True)]
+
+
+def _expect_stamp(reply: Reply) -> None:
+    if not reply:
+        raise StoreLost("this store has no stamp: a consumer has to find it first")
 
 
 def _chain(

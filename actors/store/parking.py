@@ -13,7 +13,6 @@ Spot = tuple[str, str]
 
 NO_LIMIT = 1 << 53
 
-_KEY = "ds:{parking}:index"
 _RESERVE = Script("reserve.lua")
 _OVERDUE = Script("overdue.lua")
 _SCAN_PAGE = 1000
@@ -24,13 +23,14 @@ class ParkingIndex:
 
     def __init__(self, connection: Connection, ttl_s: int) -> None:
         self._connection = connection
+        self._key = connection.keys.parking
         self._ttl_ms = ttl_s * 1000
 
     async def enter(self, spots: Sequence[Spot], limit: int) -> set[Spot]:
         """Enter spots while there are fewer than `limit`; returns those that are in, now or already."""
         if not spots:
             return set()
-        call = _RESERVE.call([_KEY], [limit, self._ttl_ms, *map(_member, spots)])
+        call = _RESERVE.call([self._key], [limit, self._ttl_ms, *map(_member, spots)])
         entered = await self._connection.run_one(call)
         return {spot for spot, is_in in zip(spots, entered, strict=True) if is_in}
 
@@ -38,18 +38,20 @@ class ParkingIndex:
         """Remove spots."""
         members = [_member(spot) for spot in spots]
         if members:
-            await self._connection.run_one(command("ZREM", _KEY, *members))
+            await self._connection.run_one(command("ZREM", self._key, *members))
 
     async def overdue(self, limit: int) -> Sequence[Spot]:
         """Up to `limit` spots that were entered longer than the time to live ago, by the server's clock."""
-        return [_spot(member) for member in await self._connection.run_one(_OVERDUE.call([_KEY], [limit]))]
+        return [
+            _spot(member) for member in await self._connection.run_one(_OVERDUE.call([self._key], [limit]))
+        ]
 
     async def batches(self) -> set[str]:
         """The batches of all spots that are in for as long as this takes."""
         batches: set[str] = set()
         cursor = b"0"
         while True:
-            scan = command("ZSCAN", _KEY, cursor, "COUNT", _SCAN_PAGE)
+            scan = command("ZSCAN", self._key, cursor, "COUNT", _SCAN_PAGE)
             cursor, found = await self._connection.run_one(scan)
             batches |= {_spot(member)[0] for member in found[::2]}
             if cursor == b"0":
@@ -57,7 +59,7 @@ class ParkingIndex:
 
     async def total(self) -> int:
         """How many spots are in."""
-        total: int = await self._connection.run_one(command("ZCARD", _KEY))
+        total: int = await self._connection.run_one(command("ZCARD", self._key))
         return total
 
 

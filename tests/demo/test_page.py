@@ -200,7 +200,7 @@ async def settled(tab: Tab, essays: int, wait_s: float = WAIT_S) -> None:
 def lose_the_log(valkey: ValkeyProcess, user_id: str) -> None:
     """As if Redis had lost what it had of a user; and cut the feeds, so that the holders look."""
     with valkey.client() as client:
-        keys = list(client.scan_iter(f"ds:*:{user_id}:*"))
+        keys = list(client.scan_iter(f"doorstep:*:*:{user_id}"))
         assert keys
         client.delete(*keys)
         client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")

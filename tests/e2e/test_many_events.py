@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import redis
 
 from doorstep.actors.placement.slots import slot_of
+from doorstep.actors.store.redis.keyspace import Keyspace
 from tests.e2e.conftest import ServiceFactory
 from tests.support.browser import Browser
 from tests.support.dead_letters import read_dead_letters
@@ -97,9 +98,9 @@ async def test_each_log_and_each_client_has_exactly_what_was_promised(
 
 
 def _log_of(store: ValkeyServer, user_id: str) -> list[object]:
-
+    key, _, _ = Keyspace("doorstep").user(slot_of(user_id), user_id)
     with redis.Redis.from_url(store.url) as client:
-        entries = client.xrange(f"ds:{{s{slot_of(user_id)}}}:{user_id}:log")
+        entries = client.xrange(key)
     log: list[object] = []
     for number, fields in entries:
         seq = int(number.split(b"-")[0])

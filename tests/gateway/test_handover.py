@@ -142,6 +142,12 @@ def test_a_parcel_comes_out_as_it_went_in(sent: Parcel) -> None:
     assert Parcel.decode(sent.encode()) == sent
 
 
+def test_a_parcel_of_a_newer_gateway_is_refused() -> None:
+    fields = b'[2,"of any kind"]'
+    with pytest.raises(ValueError, match="format 2, this holder knows 1: restart it"):
+        Parcel.decode(struct.pack("!I", len(fields)) + fields)
+
+
 @given(st.binary(max_size=64))
 def test_what_is_no_parcel_is_refused(data: bytes) -> None:
     with suppress(ValueError):

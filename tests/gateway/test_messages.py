@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doorstep.gateway import messages
-from doorstep.gateway.cursor import START, Cursor
+from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.messages import Ack, Ping, ProtocolViolation, Refresh, parse_op
+
+START = Cursor(0, "5" * 16)
 
 CURSOR = Cursor(42, "9f3c2b7a10d4e655")
 

@@ -11,11 +11,13 @@ from doorstep.config.settings import Settings
 from doorstep.gateway import messages
 from doorstep.gateway.asyncapi import asyncapi
 from doorstep.gateway.close_codes import CloseCode
-from doorstep.gateway.cursor import START
+from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.event_reference import event_reference
 from doorstep.gateway.json_schema import NULL, an_object
 from doorstep.gateway.public_contract import PublicContract, public_contract
 from doorstep.gateway.typescript import typescript
+
+START = Cursor(0, "5" * 16)
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,10 +2,12 @@
 
 import pytest
 
-from doorstep.gateway.cursor import START
+from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.head import HeadError
 from doorstep.gateway.poll import PollRequest
 from doorstep.gateway.query import SocketRequest, fields_of
+
+START = Cursor(0, "5" * 16)
 
 
 def poll(query: str) -> PollRequest:

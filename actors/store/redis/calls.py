@@ -13,16 +13,20 @@ from typing import ClassVar
 import hiredis
 
 from doorstep.actors.store.redis.errors import StoreError, StoreLost, StoreUnavailable
+from doorstep.actors.store.redis.keyspace import Keyspace
 from doorstep.actors.store.redis.link import Argument, Reply, pack
 from doorstep.actors.store.redis.server import Server
+
+_REFUSED = object()
 
 
 class Script:
     """A Lua script: sent by its hash, and whole to a server that does not know it yet."""
 
-    def __init__(self, file: str) -> None:
-        """`file` lies in `actors/store/`, beside the module that calls it."""
-        self.text = resources.files("doorstep.actors.store").joinpath(file).read_text()
+    def __init__(self, *files: str) -> None:
+        """The files, one after the other, are its text; they lie in `actors/store/`, beside its callers."""
+        folder = resources.files("doorstep.actors.store")
+        self.text = "".join([folder.joinpath(file).read_text() for file in files])
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def call(self, keys: Sequence[str], arguments: Sequence[Argument]) -> "Call":
@@ -37,6 +41,8 @@ class Call:
     key: str
     arguments: tuple[Argument, ...]
     script: Script | None = None
+    foreign: Reply = _REFUSED
+    """What to take for the reply where the key is of another type: nothing of ours. Unless set, an error."""
 
     def packed(self, whole: bool = False) -> bytes:
         """Its bytes; `whole`: with the script's text."""
@@ -47,9 +53,9 @@ class Call:
         return pack(("EVALSHA", self.script.sha, *self.arguments))
 
 
-def command(verb: str, key: str, *arguments: Argument) -> Call:
-    """A plain command about `key`."""
-    return Call(key, (verb, key, *arguments))
+def command(verb: str, key: str, *arguments: Argument, foreign: Reply = _REFUSED) -> Call:
+    """A plain command about `key`; for `foreign` see `Call`."""
+    return Call(key, (verb, key, *arguments), foreign=foreign)
 
 
 class Connection(ABC):
@@ -57,6 +63,10 @@ class Connection(ABC):
 
     sharded: ClassVar[bool]
     """Keys of different hash tags may be on different masters, and so are their channels."""
+
+    def __init__(self, keys: Keyspace) -> None:
+        self.keys = keys
+        """What the keys and channels are called."""
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """Run all calls, in one write per master, and return their replies in order.
@@ -68,9 +78,9 @@ class Connection(ABC):
             return []
         replies = await self._exchange(calls, whole=False)
         await self._run_unknown_scripts(calls, replies)
-        for call, reply in zip(calls, replies, strict=True):
+        for i, reply in enumerate(replies):
             if type(reply) is hiredis.ReplyError:
-                raise _as_store_error(call, reply)
+                replies[i] = _instead(calls[i], reply)
         return replies
 
     async def run_one(self, call: Call) -> Reply:
@@ -119,6 +129,13 @@ _TEMPORARY = {
     "ASK", "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED", "NOAUTH", "NOPERM",
     "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN",
 }  # fmt: skip
+
+
+def _instead(call: Call, reply: hiredis.ReplyError) -> Reply:
+    """What to take for an error reply. Raises `StoreError` where that is not set."""
+    if call.foreign is not _REFUSED and is_error(reply, "WRONGTYPE"):
+        return call.foreign
+    raise _as_store_error(call, reply)
 
 
 def _as_store_error(call: Call, reply: hiredis.ReplyError) -> StoreError:

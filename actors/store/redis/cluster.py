@@ -10,6 +10,7 @@ import hiredis
 
 from doorstep.actors.store.redis.calls import Call, Connection, is_error
 from doorstep.actors.store.redis.errors import StoreUnavailable
+from doorstep.actors.store.redis.keyspace import Keyspace
 from doorstep.actors.store.redis.link import Address, Login, Reply, pack
 from doorstep.actors.store.redis.race import first_answer
 from doorstep.actors.store.redis.server import Server
@@ -35,7 +36,8 @@ class ClusterConnection(Connection):
 
     sharded: ClassVar[bool] = True
 
-    def __init__(self, seeds: Sequence[Address], login: Login) -> None:
+    def __init__(self, keys: Keyspace, seeds: Sequence[Address], login: Login) -> None:
+        super().__init__(keys)
         self._login = login
         self._seeds = seeds
         self._servers: dict[Address, Server] = {}

@@ -9,6 +9,7 @@ from doorstep.actors.store.redis.address import Target, parse_target
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.cluster import ClusterConnection
 from doorstep.actors.store.redis.errors import StoreMisconfigured
+from doorstep.actors.store.redis.keyspace import Keyspace
 from doorstep.actors.store.redis.link import Address, pack
 from doorstep.actors.store.redis.sentinel import find_master
 from doorstep.actors.store.redis.server import Server
@@ -26,10 +27,11 @@ def connect(settings: RedisSettings) -> Connection:
     Raises `StoreMisconfigured` for a URL that can't be read or certificates that can't be loaded.
     """
     target = parse_target(settings)
+    keys = Keyspace(settings.prefix, target.login.db)
     if settings.cluster:
-        return ClusterConnection(target.addresses, target.login)
+        return ClusterConnection(keys, target.addresses, target.login)
     find = partial(find_master, target) if target.service else partial(_first, target)
-    return SingleConnection(Server(find, target.login))
+    return SingleConnection(keys, Server(find, target.login))
 
 
 async def _first(target: Target) -> Address:

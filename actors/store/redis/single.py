@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from doorstep.actors.store.redis.calls import Call, Connection, mentions
+from doorstep.actors.store.redis.keyspace import Keyspace
 from doorstep.actors.store.redis.link import Reply
 from doorstep.actors.store.redis.server import Server
 
@@ -13,7 +14,8 @@ class SingleConnection(Connection):
 
     sharded: ClassVar[bool] = False
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, keys: Keyspace, server: Server) -> None:
+        super().__init__(keys)
         self._server = server
 
     async def place(self, keys: Sequence[str]) -> Mapping[Server, Sequence[str]]:

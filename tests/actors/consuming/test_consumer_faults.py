@@ -11,7 +11,7 @@ import redis
 
 from doorstep.actors.consuming.consumer import Consumer, ConsumerStatus
 from doorstep.actors.placement.slots import slot_of
-from doorstep.actors.store.log import keys_of
+from doorstep.actors.store.redis.keyspace import Keyspace
 from doorstep.development.processes import ServerProcess
 from tests.actors.consuming.consumer_process import write_settings
 from tests.actors.consuming.consumer_world import World, essays
@@ -250,7 +250,7 @@ async def test_keys_that_were_put_right_are_counted(world: World) -> None:
         world.publisher.send_all([world.notification(user, "one")])
         await world.logged(user, 1)
         with redis.Redis.from_url(world.valkey.url) as client:
-            _, head, _ = keys_of(slot_of(user), user)
+            _, head, _ = Keyspace("doorstep").user(slot_of(user), user)
             assert await asyncio.to_thread(client.delete, head) == 1
         world.publisher.send_all([world.notification(user, "two")])
         assert [each["event"] for each in await world.logged(user, 1)] == ["two"]

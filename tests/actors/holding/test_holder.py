@@ -26,8 +26,10 @@ from doorstep.actors.holding.poll_subscriber import PollSubscriber
 from doorstep.actors.holding.socket_subscriber import SocketSubscriber
 from doorstep.actors.placement.slots import slot_of
 from doorstep.actors.placement.topology import Topology
-from doorstep.actors.store.log import Log, feed_channel
+from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
+from doorstep.actors.store.redis.keyspace import Keyspace
+from doorstep.actors.store.stamp import Stamp
 from doorstep.config.settings import Settings, load_settings
 from doorstep.gateway.auth import Authenticator
 from doorstep.gateway.port import PublicPort
@@ -45,6 +47,8 @@ class World:
     holder: Holder
     log: Log
     port: int
+    start: str
+    """The digest before the first notification of every log."""
 
     async def append(self, user_id: str, count: int, size: int = 10) -> None:
         """Notifications of `size` characters for a user."""
@@ -132,8 +136,9 @@ async def world(valkey: ValkeyServer, run_dir: Path, **flags: Any) -> AsyncItera
     authenticator = Authenticator(settings.auth)
     port = PublicPort(settings.gateway, authenticator, lambda _: topology.socket_of("holder-0"), {})
     connection = connect(settings.redis)
+    start = await Stamp(connection).ensure()
     try:
-        yield World(holder, Log(connection, settings.history), await port.start())
+        yield World(holder, Log(connection, settings.history), await port.start(), start)
     finally:
         await port.stop()
         await holder.stop()
@@ -426,9 +431,9 @@ async def test_the_audit_finds_a_push_that_was_lost(
     async with world(valkey, run_dir) as here, here.connect(token_for(user)) as ws:
         await message_of(ws)
         with redis.Redis.from_url(valkey.url) as client:  # an append whose push never comes
-            key = f"ds:{{s{slot_of(user)}}}:{user}"
-            client.xadd(f"{key}:log", {"d": "0" * 16 + "1" * 16, "n": '{"event":"e"}'}, "1-0")
-            client.hset(f"{key}:head", mapping={"s": 1, "d": "1" * 16})
+            log, head, _ = Keyspace("doorstep").user(slot_of(user), user)
+            client.xadd(log, {"d": here.start + "1" * 16, "n": '{"event":"e"}'}, "1-0")
+            client.hset(head, mapping={"s": 1, "d": "1" * 16})
         assert (await message_of(ws))["seq"] == 1
     assert "a push was lost" in "".join(capfd.readouterr())
 
@@ -455,7 +460,7 @@ async def test_a_message_of_the_feed_that_is_not_ours_costs_a_look_at_the_heads(
         await message_of(ws)
         with redis.Redis.from_url(valkey.url) as client:
             for _ in range(3):
-                client.publish(feed_channel(slot_of(user)), message)
+                client.publish(Keyspace("doorstep").feed(slot_of(user)), message)
         await here.append(user, 1)
         assert (await message_of(ws))["seq"] == 1
         assert await counted(here.holder, "doorstep_faults_total", where="feed") == 3

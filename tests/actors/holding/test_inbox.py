@@ -8,7 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from doorstep.actors.holding.inbox import Inbox, OnPush, Read, Reset, Send, Welcome
 from doorstep.actors.store.values import Logged, Page
-from doorstep.gateway.cursor import START, Cursor
+from doorstep.gateway.cursor import Cursor
+
+START = Cursor(0, "5" * 16)
 
 
 def logged(seq: int, history: str = "a") -> Logged:
@@ -113,8 +115,9 @@ def test_a_drain_before_the_page_waits_for_that_page() -> None:
 def test_a_head_elsewhere_makes_a_live_subscriber_read() -> None:
     assert live(2).see_head(cursor(2)) == "nothing"
     assert live(2).see_head(cursor(3)) == "read"
-    assert live(2).see_head(None) == "read"
-    assert live(0).see_head(None) == "nothing"
+    assert live(2).see_head(START) == "read"
+    assert live(0).see_head(START) == "nothing"
+    assert live(0).see_head(Cursor(0, "6" * 16)) == "read"
     assert Inbox(cursor(2)).see_head(cursor(3)) == "nothing"
 
 

@@ -10,7 +10,7 @@ from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.connection import connect
 from doorstep.config.settings import HistorySettings
-from tests.actors.store.helpers import redis_settings
+from tests.actors.store.helpers import redis_settings, stamp
 from tests.support.servers import ValkeyServer
 
 
@@ -28,7 +28,7 @@ class Eyes:
     def listen(self) -> Callable[[int], list[bytes]]:
         """Subscribe to all feeds; the result returns the next so many messages."""
         feeds = self._client.pubsub(ignore_subscribe_messages=True)
-        feeds.psubscribe("ds:*:feed")
+        feeds.psubscribe("doorstep:*:feed:0")
         feeds.get_message(timeout=5)
 
         def messages(count: int) -> list[bytes]:
@@ -52,8 +52,10 @@ def eyes(valkey: ValkeyServer) -> Iterator[Eyes]:
 
 @pytest.fixture
 async def connection(valkey: ValkeyServer) -> AsyncIterator[Connection]:
-    """The store's connection to the shared Valkey."""
-    connection = connect(redis_settings(valkey.url))
+    """The store's connection to the shared Valkey, not open yet; the store has its stamp."""
+    first, connection = connect(redis_settings(valkey.url)), connect(redis_settings(valkey.url))
+    await stamp(first)
+    await first.close()
     yield connection
     await connection.close()
 

@@ -7,14 +7,29 @@ from pydantic import SecretStr
 
 from doorstep.actors.placement.slots import slot_of
 from doorstep.actors.store.log import Log
+from doorstep.actors.store.redis.calls import Connection
+from doorstep.actors.store.redis.keyspace import Keyspace
+from doorstep.actors.store.stamp import Stamp
 from doorstep.actors.store.values import Entry, Page, Want
 from doorstep.config.settings import RedisSettings
-from doorstep.gateway.cursor import START, Cursor
+from doorstep.gateway.cursor import Cursor
+
+KEYS = Keyspace("doorstep")
+"""What keys and channels are called with the usual settings."""
+START = Cursor(0, "5" * 16)
+"""Before the first notification of every log, in a store that a test has stamped."""
 
 
-def redis_settings(url: str, *, cluster: bool = False, timeout_s: float = 5.0) -> RedisSettings:
+async def stamp(connection: Connection) -> None:
+    """Do what a consumer does before anything else."""
+    assert await Stamp(connection, START.digest).ensure() == START.digest
+
+
+def redis_settings(
+    url: str, *, cluster: bool = False, timeout_s: float = 5.0, prefix: str = KEYS.prefix
+) -> RedisSettings:
     """Settings for a server of the tests."""
-    return RedisSettings(url=SecretStr(url), cluster=cluster, timeout_s=timeout_s)
+    return RedisSettings(url=SecretStr(url), cluster=cluster, timeout_s=timeout_s, prefix=prefix)
 
 
 def entry(user: str, key: str, payload: bytes | None = None) -> Entry:
@@ -34,7 +49,7 @@ async def append(log: Log, user: str, *keys: str) -> tuple[int, int]:
     """Append entries with these dedupe keys to one user's log: how many were new, and its last number."""
     new = await log.append([entry(user, key) for key in keys])
     (head,) = await log.heads([user])
-    return new, head.seq if head else 0
+    return new, head.seq
 
 
 async def read(
@@ -60,12 +75,12 @@ def keys_of(page: Page) -> list[str]:
 
 
 def log_key(user: str) -> str:
-    return f"ds:{{s{slot_of(user)}}}:{user}:log"
+    return KEYS.user(slot_of(user), user)[0]
 
 
 def head_key(user: str) -> str:
-    return f"ds:{{s{slot_of(user)}}}:{user}:head"
+    return KEYS.user(slot_of(user), user)[1]
 
 
 def ids_key(user: str) -> str:
-    return f"ds:{{s{slot_of(user)}}}:{user}:ids"
+    return KEYS.user(slot_of(user), user)[2]

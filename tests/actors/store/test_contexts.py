@@ -55,22 +55,22 @@ async def test_the_first_registration_stays(contexts: Contexts, eyes: Eyes) -> N
     assert await contexts.register("b", "u") == "same"
     assert await contexts.register("b", "v") == "conflict"
     assert await contexts.lookup(["b", "c"]) == {"b": "u"}
-    assert 0 < eyes("TTL", "ds:{b:b}:user") <= 90 * 24 * 3600
+    assert 0 < eyes("TTL", "doorstep:{b:b}:user") <= 90 * 24 * 3600
 
 
 async def test_registering_again_prolongs(contexts: Contexts, eyes: Eyes) -> None:
     await contexts.register("b", "u")
-    eyes("EXPIRE", "ds:{b:b}:user", 10)
+    eyes("EXPIRE", "doorstep:{b:b}:user", 10)
     await contexts.register("b", "v")
-    assert eyes("TTL", "ds:{b:b}:user") <= 10
+    assert eyes("TTL", "doorstep:{b:b}:user") <= 10
     await contexts.register("b", "u")
-    assert eyes("TTL", "ds:{b:b}:user") > 10
+    assert eyes("TTL", "doorstep:{b:b}:user") > 10
 
 
 async def test_a_known_user_is_returned_and_nothing_is_written(contexts: Contexts, eyes: Eyes) -> None:
     await contexts.register("b", "ü")
     assert await park(contexts, "b", 1, 2) == ["ü", "ü"]
-    assert eyes("DBSIZE") == 1
+    assert eyes("DBSIZE") == 2  # with the stamp
 
 
 async def test_unknown_batches_are_parked_as_they_came(contexts: Contexts) -> None:
@@ -195,7 +195,7 @@ async def test_orphans_among_many(connection: Connection) -> None:
 async def test_an_index_that_says_too_much_is_tidied_up(connection: Connection, eyes: Eyes) -> None:
     contexts = _contexts(connection, park_ttl_s=1)
     await park(contexts, "b", 1)
-    eyes("ZADD", "ds:{parking}:index", 0, "events/3/9 gone", 0, "events/3/8 b")
+    eyes("ZADD", "doorstep:{parking}:index", 0, "events/3/9 gone", 0, "events/3/8 b")
     assert await contexts.total() == 3
     assert await contexts.expired(10) == []
     assert await contexts.total() == 1
@@ -205,7 +205,7 @@ async def test_an_index_that_says_too_much_is_tidied_up(connection: Connection, 
 async def test_a_crash_between_index_and_parking_is_made_good_by_the_replay(
     contexts: Contexts, eyes: Eyes
 ) -> None:
-    eyes("ZADD", "ds:{parking}:index", 1, "events/3/1 b")
+    eyes("ZADD", "doorstep:{parking}:index", 1, "events/3/1 b")
     assert await park(contexts, "b", 1) == [PARKED]
     assert await contexts.expired(10) == [Parked("b", record(1))]
 
@@ -214,6 +214,7 @@ class Stepped(SingleConnection):
     """A connection each of whose calls waits for its turn."""
 
     def __init__(self, connection: Connection) -> None:
+        self.keys = connection.keys
         self._connection = connection
         self._turns = asyncio.Semaphore(0)
         self._done = asyncio.Semaphore(0)
@@ -264,7 +265,7 @@ def _orders(first: int) -> Iterator[Sequence[str]]:
 
 @pytest.mark.parametrize("key", ["user", "parked", "records"])
 async def test_keys_of_another_type_are_replaced(contexts: Contexts, eyes: Eyes, key: str) -> None:
-    eyes("XADD", f"ds:{{b:b}}:{key}", "*", "a", "b")
+    eyes("XADD", f"doorstep:{{b:b}}:{key}", "*", "a", "b")
     assert await contexts.lookup(["b"]) == {}
     assert await contexts.parked("b", 10) == []
     assert await contexts.unpark("b", [record(1).source]) == 0
@@ -275,7 +276,7 @@ async def test_keys_of_another_type_are_replaced(contexts: Contexts, eyes: Eyes,
 
 
 async def test_an_index_of_another_type_is_replaced(contexts: Contexts, eyes: Eyes) -> None:
-    eyes("SET", "ds:{parking}:index", "foreign")
+    eyes("SET", "doorstep:{parking}:index", "foreign")
     assert await park(contexts, "b", 1) == [PARKED]
     assert await contexts.total() == 1
 

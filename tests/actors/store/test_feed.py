@@ -8,13 +8,14 @@ import msgpack
 import pytest
 
 from doorstep.actors.placement.slots import slot_of
+from doorstep.actors.store.feed import read_message
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.connection import connect
-from doorstep.actors.store.redis.errors import StoreUnavailable
+from doorstep.actors.store.redis.errors import StoreMisconfigured, StoreUnavailable
 from doorstep.config.settings import HistorySettings
 from tests.actors.store.conftest import Eyes
-from tests.actors.store.helpers import append, by_slot, cursors_of, entry, redis_settings
+from tests.actors.store.helpers import KEYS, append, by_slot, cursors_of, entry, redis_settings, stamp
 from tests.actors.store.owner import Owner
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers import ValkeyServer
@@ -117,6 +118,7 @@ async def test_a_cut_feed_subscribes_again(owner: Owner, log: Log, eyes: Eyes, k
 async def test_a_server_that_restarts(valkey_factory: ValkeyFactory) -> None:
     server = valkey_factory()
     connection = connect(redis_settings(server.url))
+    await stamp(connection)
     owner, log = Owner(connection), Log(connection, HistorySettings())
     owner.start()
     await owner.feed.subscribe([SLOT])
@@ -146,6 +148,7 @@ async def test_slots_that_are_wanted_before_there_is_a_server(valkey_factory: Va
     assert owner.events == []
     server.start()
     await owner.until(events=["subscribed"])
+    await stamp(connection)
     await append(Log(connection, HistorySettings()), USER, "a")
     await owner.until(pushes=1)
     await owner.stop()
@@ -170,13 +173,13 @@ async def test_an_owner_that_fails_when_it_is_told_is_told_again(owner: Owner) -
     assert owner.events == ["lost", "subscribed"]
 
 
-@pytest.mark.parametrize("message", [b"\x93abc", b"\x92ab", b"\xc1", b"", b"17"])
+@pytest.mark.parametrize("message", [b"\x93abc", b"\x92ab", b"\xc1", b"", b"17", b"\x90", b"\x92\x01a"])
 async def test_a_message_that_is_not_of_ours_costs_what_it_holds(
     owner: Owner, log: Log, eyes: Eyes, message: bytes
 ) -> None:
     await owner.feed.subscribe([SLOT])
     owner.events.clear()
-    eyes("PUBLISH", f"ds:{{s{SLOT}}}:feed", message)
+    eyes("PUBLISH", KEYS.feed(SLOT), message)
     await append(log, USER, "a")
     await owner.until(pushes=1)
     assert [slot for slot, _ in owner.garbled] == [SLOT]
@@ -199,9 +202,19 @@ async def test_a_broken_feed_has_no_fence(owner: Owner, eyes: Eyes) -> None:
         await owner.feed.fence()
 
 
+async def test_messages_of_a_newer_doorstep_are_refused(owner: Owner, eyes: Eyes) -> None:
+    with pytest.raises(StoreMisconfigured, match="format 2, this Doorstep knows 1"):
+        read_message(msgpack.packb([2, "of", "any", "kind"]))
+    await owner.feed.subscribe([SLOT])
+    eyes("PUBLISH", KEYS.feed(SLOT), msgpack.packb([2, "of", "any", "kind"]))
+    await owner.feed.fence()
+    assert [type(error) for _, error in owner.garbled] == [StoreMisconfigured]
+
+
 async def test_after_stop_nothing_comes_and_nobody_waits(valkey_factory: ValkeyFactory) -> None:
     server = valkey_factory()
     connection = connect(redis_settings(server.url))
+    await stamp(connection)
     owner, log = Owner(connection), Log(connection, HistorySettings())
     owner.start()
     await owner.feed.subscribe([SLOT])
@@ -246,11 +259,11 @@ async def test_a_subscriber_that_is_too_slow_is_cut_and_told(valkey_factory: Val
     owner.start()
     await owner.feed.subscribe([SLOT])
     owner.events.clear()
-    message = msgpack.packb([USER, 1, "0" * 16, "f" * 16, b"x" * 1_000_000])
+    message = msgpack.packb([1, USER, 1, "0" * 16, "f" * 16, b"x" * 1_000_000])
     published = 0
     while not eyes("INFO", "stats")["client_output_buffer_limit_disconnections"]:
         # Without an await: the feed can't read meanwhile. How much the kernel's buffers take nobody knows.
-        eyes("PUBLISH", f"ds:{{s{SLOT}}}:feed", message)
+        eyes("PUBLISH", KEYS.feed(SLOT), message)
         published += 1
         assert published < 500
     for _ in range(200):  # it may be cut more than once, but in the end it is whole

@@ -15,9 +15,11 @@ from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.errors import StoreError, StoreLost, StoreUnavailable
 from doorstep.actors.store.values import Canary, Entry, Logged, Want
 from doorstep.config.settings import HistorySettings
-from doorstep.gateway.cursor import START, Cursor
+from doorstep.gateway.cursor import Cursor
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import (
+    KEYS,
+    START,
     append,
     by_slot,
     cursors_of,
@@ -28,6 +30,7 @@ from tests.actors.store.helpers import (
     log_key,
     read,
     redis_settings,
+    stamp,
 )
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers import ValkeyServer
@@ -103,7 +106,7 @@ async def test_nothing_to_append(log: Log) -> None:
 async def test_any_text_is_a_user_id(log: Log, user: str) -> None:
     assert await append(log, user, "a") == (1, 1)
     assert keys_of(await read(log, user)) == ["a"]
-    assert await log.heads([user, "nobody"]) == [cursors_of("a")[1], None]
+    assert await log.heads([user, "nobody"]) == [cursors_of("a")[1], START]
 
 
 async def test_keys_and_payloads_may_be_any_bytes(log: Log) -> None:
@@ -136,8 +139,6 @@ async def test_a_page_is_bounded_by_bytes_but_never_empty(log: Log) -> None:
     await log.append([(USER, b"%d" % number, b"x" * 200_000) for number in range(4)])
     await log.append([(USER, b"huge", b"x" * 900_000)])
     assert len((await read(log, USER)).notifications) == 2
-    (want,) = await log.heads([USER])
-    assert want is not None
     fourth = (await read(log, USER, None, replay=2)).notifications[0].cursor
     assert len((await read(log, USER, fourth)).notifications) == 1
 
@@ -243,12 +244,36 @@ async def test_a_lost_head_starts_over(log: Log, eyes: Eyes) -> None:
     assert log.repairs == 1
 
 
-@pytest.mark.parametrize("fields", [("s",), ("d",), ("s", "d", "e")])
-async def test_a_head_that_lost_a_field_starts_over(log: Log, eyes: Eyes, fields: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("HDEL", "s"),
+        ("HDEL", "d"),
+        ("HDEL", "s", "d", "e"),
+        *[("HSET", "s", seq) for seq in ("", "x", "-2", "1.5", "nan", "inf", "1e15", "9" * 400)],
+        ("HSET", "d", "a" * 15),
+        ("HSET", "d", "a" * 5_000_000),
+    ],
+)
+async def test_a_head_that_is_none_starts_over(log: Log, eyes: Eyes, fields: tuple[str, ...]) -> None:
     await append(log, USER, "a", "b")
-    eyes("HDEL", head_key(USER), *fields)
+    eyes(fields[0], head_key(USER), *fields[1:])
+    assert await log.heads([USER]) == [START]
+    assert (await read(log, USER, cursors_of("ab")[1])).reset == "gone"
     assert await append(log, USER, "c") == (1, 1)
     assert keys_of(await read(log, USER)) == ["c"]
+    assert log.repairs == 1
+
+
+@pytest.mark.parametrize("digest", [b"A" * 16, b"\xff" * 16])
+async def test_a_head_with_another_digest_is_none_to_readers(log: Log, eyes: Eyes, digest: bytes) -> None:
+    await append(log, USER, "a", "b")
+    eyes("HSET", head_key(USER), "d", digest)
+    assert await log.heads([USER]) == [START]
+    assert (await read(log, USER, cursors_of("ab")[1])).reset == "gone"
+    assert await append(log, USER, "c", "d") == (2, 4)
+    assert [(await read(log, USER, cursor)).reset for cursor in cursors_of("ab")] == [None, None, "trimmed"]
+    assert keys_of(await read(log, USER, None, replay=1)) == ["d"]
 
 
 async def test_a_head_behind_the_log_takes_the_logs_last_entry(log: Log, eyes: Eyes) -> None:
@@ -378,6 +403,9 @@ async def test_a_server_clock_that_was_set_back_still_expires(log: Log, eyes: Ey
 # Faults
 
 
+_SCRIPT = Script("head.lua", "append.lua")
+
+
 def _arguments(
     *slots: str | int,
     payloads: int = 0,
@@ -396,38 +424,37 @@ def _arguments(
         (4, []),
         (4, [b""]),
         (4, [b"\xc1"]),
-        (4, _arguments()),
-        (4, _arguments(1)),
-        (4, _arguments(1, "channel", 1)),
-        (4, _arguments(1, "channel", 1, "u", 1, payloads=1)),
-        (4, _arguments(1, "channel", 1, "u", 1, "key", "more", payloads=1)),
-        (4, _arguments(1, "channel", 1, "u", 1, "key")),
-        (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=2)),
-        (3, _arguments(1, "channel", 1, "u", 1, "key", payloads=1)),
-        (7, _arguments(1, "channel", 1, "u", 1, "key", payloads=1)),
-        (4, _arguments(1, "channel", 2, "u", 1, "key", payloads=1)),
-        (4, _arguments(1, "channel", 1, "u", "x", "key", payloads=1)),
-        (4, _arguments("x", "channel", 1, "u", 1, "key", payloads=1)),
-        (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, ttl="x")),
-        (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, max_count="x")),
-        (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, checkpoint="x")),
+        (5, _arguments()),
+        (5, _arguments(1)),
+        (5, _arguments(1, "channel", 1)),
+        (5, _arguments(1, "channel", 1, "u", 1, payloads=1)),
+        (5, _arguments(1, "channel", 1, "u", 1, "key", "more", payloads=1)),
+        (5, _arguments(1, "channel", 1, "u", 1, "key")),
+        (5, _arguments(1, "channel", 1, "u", 1, "key", payloads=2)),
+        (4, _arguments(1, "channel", 1, "u", 1, "key", payloads=1)),
+        (8, _arguments(1, "channel", 1, "u", 1, "key", payloads=1)),
+        (5, _arguments(1, "channel", 2, "u", 1, "key", payloads=1)),
+        (5, _arguments(1, "channel", 1, "u", "x", "key", payloads=1)),
+        (5, _arguments("x", "channel", 1, "u", 1, "key", payloads=1)),
+        (5, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, ttl="x")),
+        (5, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, max_count="x")),
+        (5, _arguments(1, "channel", 1, "u", 1, "key", payloads=1, checkpoint="x")),
     ],
 )
 async def test_arguments_of_another_shape_write_nothing(
     connection: Connection, eyes: Eyes, keys: int, arguments: list[bytes]
 ) -> None:
-    call: Call = Script("append.lua").call([f"{{t}}{number}" for number in range(keys)], arguments)
+    call: Call = _SCRIPT.call([f"{{t}}{number}" for number in range(keys)], arguments)
     with pytest.raises(StoreError, match="doorstep append"):
         await connection.run([call])
-    assert eyes("DBSIZE") == 0
+    assert eyes("DBSIZE") == 1  # the stamp
 
 
 async def test_arguments_of_the_right_shape_are_taken(connection: Connection) -> None:
     """So that the test before shows what it says."""
     arguments = _arguments(1, "channel", 1, "u", 1, "key", payloads=1)
-    assert await connection.run([Script("append.lua").call(["{t}m", "{t}1", "{t}2", "{t}3"], arguments)]) == [
-        [1, 0]
-    ]
+    keys = ["{t}m", KEYS.stamp(0), "{t}1", "{t}2", "{t}3"]
+    assert await connection.run([_SCRIPT.call(keys, arguments)]) == [[1, 0]]
 
 
 async def test_an_append_whose_witness_is_gone_writes_nothing(
@@ -442,8 +469,9 @@ async def test_an_append_whose_witness_is_gone_writes_nothing(
         with pytest.raises(StoreLost, match="canary"):
             await log.append([entry(USER, "b")], canary)
     eyes("FLUSHALL")
-    with pytest.raises(StoreLost):
-        await log.append([entry(USER, "b")], Canary("g", partition, 7))
+    for canary in (Canary("g", partition, 7), None):
+        with pytest.raises(StoreLost):
+            await log.append([entry(USER, "b")], canary)
     assert eyes("DBSIZE") == 0
 
 
@@ -494,6 +522,7 @@ def _four_users(number: int) -> list[Entry]:
 @asynccontextmanager
 async def _log_on(server: ValkeyServer, timeout_s: float = 5.0) -> AsyncIterator[Log]:
     connection = connect(redis_settings(server.url, timeout_s=timeout_s))
+    await stamp(connection)
     yield Log(connection, HistorySettings())
     await connection.close()
 
@@ -517,6 +546,7 @@ async def test_a_reply_that_got_lost(valkey: ValkeyServer, proxy_factory: ProxyF
     proxy = proxy_factory(valkey.url)
     pushes = eyes.listen()
     connection = connect(redis_settings(f"redis://127.0.0.1:{proxy.port}", timeout_s=0.3))
+    await stamp(connection)
     log = Log(connection, HistorySettings())
     await append(log, USER, "a")
     proxy.hold_replies()

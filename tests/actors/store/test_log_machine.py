@@ -15,9 +15,10 @@ from doorstep.actors.store.feed import read_message
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
 from doorstep.config.settings import HistorySettings
-from doorstep.gateway.cursor import START, Cursor
+from doorstep.gateway.cursor import Cursor
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import (
+    START,
     append,
     cursors_of,
     head_key,
@@ -26,6 +27,7 @@ from tests.actors.store.helpers import (
     log_key,
     read,
     redis_settings,
+    stamp,
 )
 from tests.support.servers import ValkeyServer
 
@@ -99,6 +101,7 @@ class LogMachine(RuleBasedStateMachine):
         self.pushes = self.eyes.listen()
         self.runner = asyncio.Runner()
         self.connection = connect(redis_settings(self.url))
+        self.runner.run(stamp(self.connection))
         self.log = Log(self.connection, HistorySettings(dedupe_window=WINDOW))
 
     def teardown(self) -> None:
@@ -180,6 +183,7 @@ class LogMachine(RuleBasedStateMachine):
     def everything_is_lost(self) -> None:
         self.eyes("FLUSHALL")
         self.eyes("SCRIPT", "FLUSH")
+        self.runner.run(stamp(self.connection))
         self.models = {"u": Model(), "v": Model()}
 
     @rule()

@@ -16,13 +16,23 @@ from doorstep.actors.store.redis.calls import Connection, command
 from doorstep.actors.store.redis.cluster import hash_slot
 from doorstep.actors.store.redis.connection import check_server, connect
 from doorstep.actors.store.redis.errors import StoreLost, StoreUnavailable
+from doorstep.actors.store.stamp import Stamp
 from doorstep.actors.store.values import Canary, Parking, Want
 from doorstep.config.settings import ContextSettings, HistorySettings
 from doorstep.development.ports import free_port
 from doorstep.development.valkey import ValkeyProcess
-from doorstep.gateway.cursor import START
 from tests.actors.store.conftest import Eyes
-from tests.actors.store.helpers import append, by_slot, entry, keys_of, log_key, read, redis_settings
+from tests.actors.store.helpers import (
+    START,
+    append,
+    by_slot,
+    entry,
+    keys_of,
+    log_key,
+    read,
+    redis_settings,
+    stamp,
+)
 from tests.actors.store.owner import Owner
 from tests.support.servers import ValkeyServer
 from tests.support.valkey import ValkeyCluster
@@ -55,6 +65,7 @@ def nodes(cluster: ValkeyCluster) -> Iterator[Sequence[Eyes]]:
 async def clustered(nodes: Sequence[Eyes]) -> AsyncIterator[Connection]:
     """The store's connection to the emptied cluster."""
     connection = connect(redis_settings(nodes[0].url, cluster=True))
+    await stamp(connection)
     yield connection
     await connection.close()
 
@@ -68,7 +79,7 @@ def test_hash_slots_are_those_of_the_specification(key: str, slot: int) -> None:
 
 
 async def test_hash_slots_are_those_of_the_server(nodes: Sequence[Eyes]) -> None:
-    for key in ("ds:{s17}:ü}:log", "ds:{b:}}:user", "ds:{b:a{b}c}:user", "{", "}{a}", "a{b"):
+    for key in ("d:{s17}:log:ü}", "d:{b:}}:user", "d:{b:a{b}c}:user", "{", "}{a}", "a{b"):
         assert hash_slot(key) == nodes[0]("CLUSTER", "KEYSLOT", key)
 
 
@@ -81,6 +92,24 @@ async def test_append_and_read_on_all_masters(clustered: Connection, nodes: Sequ
     assert all(keys_of(page) == ["a", "b"] for page in pages)
     assert await log.heads(USERS) == [page.head for page in pages]
     assert all(node("DBSIZE") > 300 for node in nodes)
+
+
+async def test_every_slot_has_the_stamp_whatever_a_master_loses(
+    clustered: Connection, nodes: Sequence[Eyes]
+) -> None:
+    async def ids() -> set[bytes]:
+        calls = [command("HGET", clustered.keys.stamp(slot), "id") for slot in range(SLOTS)]
+        return set(await clustered.run(calls))
+
+    assert await ids() == {START.digest.encode()}
+    for lost in nodes:
+        lost("FLUSHALL")
+        assert await Stamp(clustered).ensure() == START.digest
+        assert await ids() == {START.digest.encode()}
+    for lost in nodes:
+        lost("FLUSHALL")
+    created = set(await asyncio.gather(*(Stamp(clustered).ensure() for _ in range(5))))
+    assert {id_.encode() for id_ in created} == await ids() != {START.digest.encode()}
 
 
 async def test_feeds_of_all_masters(clustered: Connection, nodes: Sequence[Eyes]) -> None:
@@ -165,6 +194,7 @@ async def test_a_slot_that_moves_under_load(valkey_cluster: ValkeyCluster) -> No
     """By keys, one after the other, as resharding does it: nothing is lost, doubled or renumbered."""
     user = USERS[0]
     connection = connect(redis_settings(valkey_cluster.url, cluster=True))
+    await stamp(connection)
     owner, log = Owner(connection), Log(connection, HistorySettings())
     owner.start()
     await owner.feed.subscribe([slot_of(user)])
@@ -190,6 +220,7 @@ async def test_a_slot_that_moves_under_load(valkey_cluster: ValkeyCluster) -> No
 async def test_who_knows_nothing_of_a_move_is_led_there(valkey_cluster: ValkeyCluster) -> None:
     user = USERS[0]
     connection = connect(redis_settings(valkey_cluster.url, cluster=True))
+    await stamp(connection)
     log = Log(connection, HistorySettings())
     await append(log, user, "a")
     async with _moving(valkey_cluster.nodes, hash_slot(log_key(user))):
@@ -238,6 +269,7 @@ def _serves(node: Eyes, slot: int) -> bool:
 
 async def test_a_master_that_is_gone(valkey_cluster: ValkeyCluster) -> None:
     connection = connect(redis_settings(valkey_cluster.url, cluster=True, timeout_s=1))
+    await stamp(connection)
     log, eyes = Log(connection, HistorySettings()), Eyes(valkey_cluster.nodes[2].url)
     eyes("CONFIG", "SET", "appendfsync", "always")  # or it would die with what it acknowledged
     await log.append([entry(user, "a") for user in USERS])
@@ -267,6 +299,7 @@ async def test_a_replica_that_takes_over(valkey_cluster: ValkeyCluster, tmp_path
     for node in everyone:
         node("CONFIG", "SET", "cluster-node-timeout", 1000)
     connection = connect(redis_settings(valkey_cluster.url, cluster=True, timeout_s=2))
+    await stamp(connection)
     log, checkpoints = Log(connection, HistorySettings()), Checkpoints(connection)
     await log.append([entry(user, "a") for user in USERS])
     await checkpoints.write("g", {("t", 0): 5})

@@ -17,7 +17,7 @@ from doorstep.config.settings import HistorySettings, RedisSettings
 from doorstep.development.ports import free_port
 from doorstep.development.valkey import ValkeyProcess
 from tests.actors.store.conftest import Eyes
-from tests.actors.store.helpers import append, keys_of, read, redis_settings
+from tests.actors.store.helpers import append, keys_of, read, redis_settings, stamp
 from tests.conftest import ValkeyFactory
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.valkey import TlsValkey
@@ -31,6 +31,7 @@ async def open_to(settings: RedisSettings) -> AsyncIterator[Connection]:
 
 
 async def works(connection: Connection) -> bool:
+    await stamp(connection)
     log = Log(connection, HistorySettings())
     await append(log, "u", "a")
     return keys_of(await read(log, "u")) == ["a"]

@@ -19,7 +19,7 @@ from doorstep.development.ports import free_port
 from doorstep.development.processes import ServerProcess
 from doorstep.development.valkey import BINARY, ValkeyProcess
 from tests.actors.store.conftest import Eyes
-from tests.actors.store.helpers import append, keys_of, read, redis_settings
+from tests.actors.store.helpers import append, keys_of, read, redis_settings, stamp
 from tests.actors.store.owner import Owner
 
 
@@ -77,6 +77,7 @@ def _knows_replica(sentinel: Eyes) -> bool:
 
 async def test_the_master_is_found_and_found_again_after_a_failover(watched: Watched) -> None:
     connection = watched.connect()
+    await stamp(connection)
     owner, log, checkpoints = Owner(connection), Log(connection, HistorySettings()), Checkpoints(connection)
     owner.start()
     await owner.feed.subscribe(range(256))
