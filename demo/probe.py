@@ -1,11 +1,11 @@
 """A first file, to see whether everything is connected."""
 
 import uuid
+from typing import Any
 
 import aiohttp
 
 from doorstep.demo.identity import Identity
-from doorstep.gateway.cursor import START
 
 
 async def send_probe(url: str, gateway_url: str, identity: Identity) -> None:
@@ -16,9 +16,10 @@ async def send_probe(url: str, gateway_url: str, identity: Identity) -> None:
     token = identity.mint(f"demo-probe-{uuid.uuid4()}")
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(headers=headers, raise_for_status=True) as http:
+        cursor = (await _poll(http, gateway_url, ""))["cursor"]
         await _upload(http, url)
-        while not await _notifications(http, gateway_url):
-            pass  # each poll waits for some seconds
+        while not (await _poll(http, gateway_url, f"?after={cursor}&wait=5"))["notifications"]:
+            pass
 
 
 async def _upload(http: aiohttp.ClientSession, url: str) -> None:
@@ -30,7 +31,7 @@ async def _upload(http: aiohttp.ClientSession, url: str) -> None:
         pass
 
 
-async def _notifications(http: aiohttp.ClientSession, gateway_url: str) -> list[object]:
-    async with http.get(f"{gateway_url}/v1/notifications?after={START}&wait=5") as answer:
-        found: list[object] = (await answer.json())["notifications"]
-    return found
+async def _poll(http: aiohttp.ClientSession, gateway_url: str, query: str) -> dict[str, Any]:
+    async with http.get(f"{gateway_url}/v1/notifications{query}") as answer:
+        page: dict[str, Any] = await answer.json()
+    return page

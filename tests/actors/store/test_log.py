@@ -469,9 +469,9 @@ async def test_an_append_whose_witness_is_gone_writes_nothing(
         with pytest.raises(StoreLost, match="canary"):
             await log.append([entry(USER, "b")], canary)
     eyes("FLUSHALL")
-    for canary in (Canary("g", partition, 7), None):
+    for latest in (Canary("g", partition, 7), None):
         with pytest.raises(StoreLost):
-            await log.append([entry(USER, "b")], canary)
+            await log.append([entry(USER, "b")], latest)
     assert eyes("DBSIZE") == 0
 
 
