@@ -20,7 +20,7 @@ from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.values import Page, Pushed, Want
 from doorstep.config.settings import HistorySettings
 from doorstep.gateway.cursor import Cursor
-from tests.actors.store.helpers import append, redis_settings
+from tests.actors.store.helpers import append, redis_settings, stamp
 from tests.conftest import ProxyFactory
 from tests.support.servers import ValkeyServer
 
@@ -38,7 +38,7 @@ class Device:
         self.inbox.page(start)
         self.told = 0
 
-    def see_head(self, head: Cursor | None) -> bool:
+    def see_head(self, head: Cursor) -> bool:
         needed = self.inbox.see_head(head) == "read"
         self.told += needed
         return needed
@@ -71,6 +71,7 @@ async def world(url: str, *, heads: str = "", feed: str = "") -> AsyncIterator[W
     connections = [connect(redis_settings(way or url)) for way in (url, heads, feed)]
     straight, of_heads, of_feed = connections
     log = Log(straight, HistorySettings())
+    await stamp(straight)
     (start,) = await log.read([Want(USER, None, 1)])
     device = Device(USER, start)
     registry = Registry[Device](range(SLOTS), {"socket": 9, "poll": 9})
@@ -157,7 +158,7 @@ async def test_a_log_that_lost_writes_is_repaired_without_an_alarm(valkey: Valke
         await append(here.log, USER, "a", "b")
         await here.device.until_at(2)
         with redis.Redis.from_url(valkey.url) as client:
-            client.flushall()
+            client.delete(*client.keys(f"*:{USER}"))
         await until(lambda: here.device.told > 0)
         assert here.audit.repairs == 0
 
