@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from doorstep.benchmarks.errors import SetupError
+from doorstep.benchmarks.matrix import expand
 from doorstep.benchmarks.schedule import Arrivals
 
 SHIPPED = Path(__file__).parent / "scenarios"
@@ -95,7 +96,7 @@ class Load(_Part):
 
 
 class Scenario(_Part):
-    """One file."""
+    """What one file describes, or one value of its matrix."""
 
     name: str
     about: str
@@ -136,6 +137,12 @@ class Scenario(_Part):
         """How many connections there are."""
         return self.online_users * self.devices
 
+    def claims(self) -> Iterator[str]:
+        """All that must hold or is a goal."""
+        yield from (*self.must, *self.goal)
+        for load in self.load:
+            yield from (*load.must, *load.goal)
+
     def rounds_in(self, suite: Suite) -> int:
         """How often it is run for each target."""
         return {Suite.SMOKE: 1, Suite.FULL: self.full_rounds}.get(suite, self.rounds)
@@ -164,7 +171,8 @@ def load_scenarios(directory: Path, suite: Suite, names: Sequence[str] = ()) -> 
 
     Raises `SetupError` that names file and field of what is wrong.
     """
-    known = {scenario.name: scenario for scenario in map(read_scenario, sorted(directory.glob("*.toml")))}
+    files = sorted(directory.glob("*.toml"))
+    known = {scenario.name: scenario for path in files for scenario in read_scenarios(path)}
     unknown = set(names) - set(known)
     if unknown:
         raise SetupError(f"no scenario is named {', '.join(unknown)}; there are: {', '.join(known)}")
@@ -172,19 +180,18 @@ def load_scenarios(directory: Path, suite: Suite, names: Sequence[str] = ()) -> 
     return [scenario.small() for scenario in chosen] if suite is Suite.SMOKE else chosen
 
 
-def read_scenario(path: Path) -> Scenario:
-    """Read one file. Raises `SetupError` that names it and what is wrong."""
+def read_scenarios(path: Path) -> Sequence[Scenario]:
+    """Read one file: one scenario, or one for each value of its matrix (`benchmarks.matrix`).
+
+    Raises `SetupError` that names the file and what is wrong.
+    """
     try:
-        scenario = Scenario.model_validate(tomllib.loads(path.read_text()))
-        for text in (
-            *scenario.must,
-            *scenario.goal,
-            *(t for load in scenario.load for t in load.must + load.goal),
-        ):
+        scenarios = [Scenario.model_validate(table) for table in expand(tomllib.loads(path.read_text()))]
+        for text in (text for scenario in scenarios for text in scenario.claims()):
             Claim.parse(text)
     except (OSError, tomllib.TOMLDecodeError, ValidationError, ValueError) as error:
         raise SetupError(f"{path}: {error}") from error
-    return scenario
+    return scenarios
 
 
 def _of_suite(known: Mapping[str, Scenario], suite: Suite) -> Iterator[Scenario]:

@@ -98,8 +98,15 @@ def _judge_load(scenario: Scenario, load: Load, runs: Sequence[Run], *, timing: 
     if load.kind == "steady" and not scenario.stop_when_saturated:
         yield _judge_claim(scenario, load, _PROMISE, runs, required=timing)
     for required, texts in ((True, load.must), (False, load.goal)):
-        for text in texts:
-            yield _judge_claim(scenario, load, Claim.parse(text), runs, required=required)
+        for claim in map(Claim.parse, texts):
+            if not _is_reference(claim, scenario, load):
+                yield _judge_claim(scenario, load, claim, runs, required=required)
+
+
+def _is_reference(claim: Claim, scenario: Scenario, load: Load) -> bool:
+    """Whether others of a matrix are compared with this load; with itself it isn't."""
+    compared = claim.target, claim.scenario, claim.load or load.name
+    return compared == ("ours", scenario.name, load.name)
 
 
 def _all_connected(scenario: Scenario, own: Sequence[Run]) -> Outcome:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from doorstep.benchmarks.scenario import SHIPPED, Suite, read_scenario
+from doorstep.benchmarks.scenario import SHIPPED, Suite, read_scenarios
 from doorstep.benchmarks.suite import plan_sessions
 from doorstep.benchmarks.verdict import Verdict, verdict_of
 from tests.benchmarks.conftest import RunSuite
@@ -24,7 +24,8 @@ def test_a_notification_costs_no_more_than_its_share_of_the_naive_way(
 ) -> None:
     report = run_shipped(Suite.GUARD, naive=True)
 
-    (claim,) = read_scenario(next(SHIPPED.glob("*-guard.toml"))).load[0].must
+    (guard,) = read_scenarios(next(SHIPPED.glob("*-guard.toml")))
+    (claim,) = guard.load[0].must
     (outcome,) = (outcome for outcome in report.outcomes if outcome.claim == claim)
     record_figure(
         "CPU per notification", f"{outcome.measured:.0f} µs, allowed {outcome.limit:.0f} µs ({claim})"

@@ -3,19 +3,57 @@ from pathlib import Path
 import pytest
 
 from doorstep.benchmarks.errors import SetupError
-from doorstep.benchmarks.scenario import SHIPPED, Claim, Load, Scenario, Suite, load_scenarios, read_scenario
+from doorstep.benchmarks.matrix import expand
+from doorstep.benchmarks.scenario import SHIPPED, Claim, Load, Scenario, Suite, load_scenarios, read_scenarios
 from doorstep.benchmarks.verdict import LOAD_METRICS, RUN_METRICS
-
-SHIPPED_NAMES = {path.stem.partition("-")[2] for path in SHIPPED.glob("*.toml")}
-
 
 def _shipped(suite: Suite) -> list[Scenario]:
     return list(load_scenarios(SHIPPED, suite))
 
 
 def test_every_shipped_scenario_is_named_like_its_file() -> None:
-    suites = (Suite.BENCH, Suite.FULL, Suite.GUARD)
-    assert {scenario.name for suite in suites for scenario in _shipped(suite)} == SHIPPED_NAMES
+    for path in SHIPPED.glob("*.toml"):
+        stem = path.stem.partition("-")[2]
+        scenarios = read_scenarios(path)
+        assert all(scenario.name == stem or scenario.name.startswith(f"{stem}-") for scenario in scenarios)
+
+
+def test_every_shipped_scenario_is_of_a_suite() -> None:
+    every = [scenario.name for path in SHIPPED.glob("*.toml") for scenario in read_scenarios(path)]
+    of_suites = {scenario.name for suite in Suite for scenario in _shipped(suite)}
+    assert sorted(every) == sorted(of_suites)
+
+
+def test_a_matrix_makes_a_scenario_of_each_value(tmp_path: Path) -> None:
+    path = tmp_path / "10-crowd.toml"
+    path.write_text("""
+name = "crowd-{users}"
+about = "{users} users"
+users = "{users}"
+[matrix]
+users = [5, 70]
+[settings]
+DOORSTEP_HOLDERS = "{users}"
+[[load]]
+name = "x"
+events = "{users}"
+must = ["cpu_us <= 2 * ours@crowd-5"]
+""")
+    first, second = read_scenarios(path)
+    assert (first.name, first.users, first.load[0].events) == ("crowd-5", 5, 5)
+    assert (second.name, second.users, second.settings) == ("crowd-70", 70, {"DOORSTEP_HOLDERS": "70"})
+    assert second.load[0].must == ("cpu_us <= 2 * ours@crowd-5",)
+    assert [one.name for one in load_scenarios(tmp_path, Suite.FULL, ["crowd-70"])] == ["crowd-70"]
+
+
+def test_a_matrix_of_two_lists_makes_every_combination() -> None:
+    table = {"matrix": {"a": [1, 2], "b": ["x", "y"]}, "name": "{a}{b}"}
+    assert [one["name"] for one in expand(table)] == ["1x", "1y", "2x", "2y"]
+
+
+def test_the_drains_and_the_holders_go_by_their_names() -> None:
+    names = ["drain-1000", "drain-10000", "drain-50000", "holders-1", "holders-2", "holders-3", "holders-4"]
+    assert [one.name for one in load_scenarios(SHIPPED, Suite.FULL, names)] == names
 
 
 def test_the_shipped_scenarios_are_those_that_were_asked_for() -> None:
@@ -76,6 +114,7 @@ def test_other_text_is_no_claim(text: str) -> None:
         ("users = 5\n[[load]]\nname = 'x'\nkind = 'odd'", "load.0.kind"),
         ("users = 5\nmust = ['p99_ms']", "p99_ms"),
         ("users = ", "Invalid value"),
+        ("users = '{many}'\nmatrix = {users = [1]}", "the matrix has no 'many'"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named_with_the_file(tmp_path: Path, text: str, named: str) -> None:
@@ -83,7 +122,7 @@ def test_what_is_wrong_in_a_file_is_named_with_the_file(tmp_path: Path, text: st
     path.write_text(f'name = "wrong"\nabout = ""\n{text}')
 
     with pytest.raises(SetupError) as caught:
-        read_scenario(path)
+        read_scenarios(path)
 
     assert str(path) in str(caught.value)
     assert named in str(caught.value)

@@ -173,3 +173,17 @@ def test_nothing_run_is_no_verdict() -> None:
 def test_steps_behind_the_saturated_one_are_not_judged() -> None:
     assert judge([a_scenario()], [a_run()]) == judge([a_scenario()], [a_run()])
     assert [outcome.load for outcome in judge([a_scenario()], [a_run()])] == [None]
+
+
+@pytest.mark.parametrize(
+    ("claim", "judged"),
+    [
+        ("cpu_us <= 1.2 * ours@sample", False),
+        ("cpu_us <= 1.2 * ours@sample/load", False),
+        ("cpu_us <= 1.2 * peer@sample", True),
+        ("cpu_us <= 1.2 * ours@sample/another", True),
+    ],
+)
+def test_what_others_are_compared_with_is_not_compared_with_itself(claim: str, judged: bool) -> None:
+    claims = {outcome.claim for outcome in judge([a_scenario(claim)], [a_run(a_load())])}
+    assert (claim in claims) is judged
