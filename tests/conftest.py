@@ -14,6 +14,7 @@ from tests.support.chromium import find_chromium
 from tests.support.components import used
 from tests.support.containers import ContainerKafka, ContainerValkey, containers_wanted
 from tests.support.kafka import SecureKafka, kafka_process, secure_kafka
+from tests.support.markers import markers_for
 from tests.support.names import Names
 from tests.support.proxy import Proxy
 from tests.support.servers import KafkaServer, ValkeyServer
@@ -43,9 +44,13 @@ def new_valkey(directory: Path, **options: str) -> ContainerValkey | ValkeyProce
     return server
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The seams first: what they find explains the rest. On containers, only what can tell the difference."""
     items.sort(key=lambda item: item.path.name != "test_seams.py")
+    for item in items:
+        for marker in markers_for(getattr(item, "fixturenames", ())):
+            item.add_marker(marker)
     if not containers_wanted():
         return
     chosen = [item for item in items if _ON_CONTAINERS & set(getattr(item, "fixturenames", ()))]

@@ -7,6 +7,7 @@ from doorstep.benchmarks.matrix import expand
 from doorstep.benchmarks.scenario import SHIPPED, Claim, Load, Scenario, Suite, load_scenarios, read_scenarios
 from doorstep.benchmarks.verdict import LOAD_METRICS, RUN_METRICS
 
+
 def _shipped(suite: Suite) -> list[Scenario]:
     return list(load_scenarios(SHIPPED, suite))
 

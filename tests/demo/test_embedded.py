@@ -60,6 +60,7 @@ async def test_kafka_serves_producers_and_several_readers_at_once() -> None:
     assert not is_open(port_of(address))
 
 
+@pytest.mark.valkey
 async def test_valkey_wants_its_password_and_forgets_everything() -> None:
     async with embedded_valkey() as url:
         async with redis.Redis.from_url(url) as client:
@@ -75,6 +76,7 @@ async def test_valkey_wants_its_password_and_forgets_everything() -> None:
     assert not await asyncio.to_thread(directory.exists)
 
 
+@pytest.mark.valkey
 async def test_valkey_goes_down_with_the_process_that_runs_it(tmp_path: Path) -> None:
     process = ServerProcess([sys.executable, "-c", _DIES], log=tmp_path / "log")
     process.start()

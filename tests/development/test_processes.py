@@ -26,6 +26,7 @@ def test_a_command_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ServerProcess(["/nowhere/at-all"], log=tmp_path / "sample.log").start()
 
 
+@pytest.mark.valkey
 def test_a_valkey_that_does_not_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match=r"valkey ended with status 1(.|\n)*no-such-directive"):
         ValkeyProcess(tmp_path, {"no-such-directive": "yes"}).start()

@@ -51,6 +51,7 @@ async def test_tls_with_a_foreign_authority(tls_valkey: TlsValkey, tmp_path: Pat
             await works(connection)
 
 
+@pytest.mark.valkey
 async def test_a_unix_socket(tmp_path: Path) -> None:
     server = ValkeyProcess(tmp_path, {"unixsocket": str(tmp_path / "s")})
     server.start()
@@ -154,6 +155,7 @@ async def test_a_cluster_is_refused_where_none_is_set(valkey_factory: ValkeyFact
             await check_server(connection)
 
 
+@pytest.mark.valkey
 async def test_a_cluster_without_sharded_channels_is_refused(tmp_path: Path) -> None:
     """As Redis 6 is: here the command is taken away."""
     more = tmp_path / "more.conf"
