@@ -11,7 +11,7 @@ MAVEN_OPTIONS := --batch-mode --no-transfer-progress
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-tests demo lint format contract test test-frontend test-containers fuzz autobahn lock clean
+.PHONY: help setup setup-dev setup-tests demo lint format contract test test-fast test-frontend test-containers fuzz autobahn lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ contract: setup ## write what pages are compiled against, from the Python source
 test: setup-tests lint test-frontend ## set up everything, then lint and all tests (make test ARGS="-k cursor")
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
+
+test-fast: setup-dev ## what needs neither Java nor a browser, in 90 seconds: while you work
+	$(BIN)/python -m pytest --numprocesses 4 -m "not (kafka or ray or browser or containers or slow)" $(ARGS)
 
 test-frontend: frontend/node_modules/.installed ## check, build and test frontend/ (needs Node 20 or later)
 	@tests/support/node.sh npm --prefix frontend run --silent check

@@ -28,6 +28,7 @@ WITHOUT_IMPORT: Mapping[str, str] = {
     "mypy": "",
     "pytest-asyncio": "a plugin",
     "pytest-timeout": "a plugin",
+    "pytest-xdist": "a plugin",
     "ruff": "",
     "types-psutil": "stubs",
 }

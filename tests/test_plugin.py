@@ -52,7 +52,7 @@ def in_ci(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return _run(tmp_path_factory.mktemp("in-ci"), ci="true")
 
 
-def _run(directory: Path, *, ci: str) -> Run:
+def _run(directory: Path, *options: str, ci: str) -> Run:
     for name, source in SOURCES.items():
         (directory / f"test_{name}.py").write_text(source)
     # The empty configuration file keeps the options of this repository out.
@@ -61,7 +61,7 @@ def _run(directory: Path, *, ci: str) -> Run:
     # A run that is measured would take the data of the run that this test belongs to.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     command = ["-m", "pytest", "-p", "tests.support.plugin", "-c", str(configuration), str(directory)]
-    command.append("--continue-on-collection-errors")
+    command += ["--continue-on-collection-errors", *options]
     return subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
@@ -91,3 +91,10 @@ def test_summary_shows_parts_and_figures_before_the_closing_line(at_home: Run) -
     assert any(re.fullmatch(r"Python +3\..*", line) for line in lines)
     assert any(re.fullmatch(r"latency +3\.5 ms", line) for line in lines)
     assert re.fullmatch(r"=+ 1 passed, 2 skipped, 1 xfailed in .*s =+", lines[-1])
+
+
+def test_tests_in_several_processes_tell_what_they_found(tmp_path: Path) -> None:
+    printed = _run(tmp_path, "--numprocesses", "2", ci="").stdout
+    assert re.search(r"^Cache +7\.1$", printed, re.MULTILINE)
+    assert re.search(r"^latency +3\.5 ms$", printed, re.MULTILINE)
+    assert re.search(r"^Broker +run the installer$", printed, re.MULTILINE)

@@ -13,6 +13,7 @@ CONNECTIONS = 5000
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+@pytest.mark.slow
 def test_a_connection_is_small_and_cheap(
     private_directory: Path, record_figure: Callable[[str, str], None]
 ) -> None:

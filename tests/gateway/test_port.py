@@ -493,6 +493,7 @@ async def test_a_client_that_leaves_amid_its_head_leaves_nothing(
     assert open_sockets() == before
 
 
+@pytest.mark.slow
 async def test_many_trickling_handshakes_cost_others_nothing(private_directory: Path) -> None:
     async with running(private_directory, head_timeout_s=3) as node:
         trickling = [await asyncio.open_connection("127.0.0.1", node.port) for _ in range(400)]

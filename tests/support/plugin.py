@@ -6,6 +6,7 @@ The summary comes before pytest's closing line, so that the closing line stays t
 import os
 import platform
 from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any
 
 import coverage
 import pytest
@@ -44,6 +45,20 @@ def without_coverage() -> Iterator[None]:
 
 def pytest_sessionstart() -> None:
     used["Python"] = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where tests run in several processes (pytest-xdist), each of them tells what it has found."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["tables"] = (used, missing_parts, _figures)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """And this is who is told."""
+    for table, found in zip((used, missing_parts, _figures), node.workeroutput["tables"], strict=True):
+        table.update(found)
 
 
 @pytest.hookimpl(wrapper=True)

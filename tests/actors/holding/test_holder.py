@@ -326,6 +326,7 @@ async def test_nothing_is_answered_before_the_welcome(
             assert told == ["doorstep.welcome", "doorstep.pong", "doorstep.refreshed"]
 
 
+@pytest.mark.slow
 async def test_a_page_of_another_origin_can_read_that_the_log_is_away(
     valkey_factory: ValkeyFactory, run_dir: Path, names: Names
 ) -> None:
@@ -358,6 +359,7 @@ async def test_an_operation_that_is_none_breaks_the_protocol(
         assert await close_code(ws) == 4009
 
 
+@pytest.mark.slow
 async def test_a_socket_that_does_not_read_is_closed_and_others_are_served(
     valkey: ValkeyServer, run_dir: Path, names: Names
 ) -> None:

@@ -233,6 +233,7 @@ async def test_after_stop_nothing_comes_and_nobody_waits(valkey_factory: ValkeyF
     await connection.close()
 
 
+@pytest.mark.slow
 async def test_a_half_open_feed_is_noticed(valkey: ValkeyServer, proxy_factory: ProxyFactory) -> None:
     proxy = proxy_factory(valkey.url)
     connection = connect(redis_settings(f"redis://127.0.0.1:{proxy.port}", timeout_s=1))

@@ -289,6 +289,7 @@ async def test_a_master_that_is_gone(valkey_cluster: ValkeyCluster) -> None:
     eyes.close()
 
 
+@pytest.mark.slow
 async def test_a_replica_that_takes_over(valkey_cluster: ValkeyCluster, tmp_path: Path) -> None:
     lost, bus = valkey_cluster.nodes[2], free_port()
     replica = ValkeyProcess(tmp_path, {"cluster-enabled": "yes", "cluster-port": str(bus)})
