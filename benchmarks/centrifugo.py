@@ -11,9 +11,10 @@ from doorstep.benchmarks.dialect import Identity, Notice, upgrade_request
 from doorstep.benchmarks.errors import SetupError
 from doorstep.benchmarks.family import Family
 from doorstep.benchmarks.kafka import Kafka
+from doorstep.benchmarks.labels import PEER
 from doorstep.benchmarks.records import plain_records
 from doorstep.benchmarks.redis_server import RedisServer
-from doorstep.benchmarks.target import PEER, SECRET, Target
+from doorstep.benchmarks.target import SECRET, Target
 from doorstep.development.ports import free_port, is_open
 from doorstep.development.processes import ServerProcess
 

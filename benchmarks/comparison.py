@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from doorstep.benchmarks.labels import OURS
 from doorstep.benchmarks.results import Report
 from doorstep.benchmarks.summary import HIGHER_IS_BETTER, Figure, Key, figures_of
-from doorstep.benchmarks.target import OURS
 
 NOISE_SHARE = 0.10
 """Medians that differ by less than this share are the same, however small the spread."""

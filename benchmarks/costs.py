@@ -4,11 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from doorstep.benchmarks.kafka import Kafka
+from doorstep.benchmarks.labels import KAFKA, REDIS
 from doorstep.benchmarks.redis_server import RedisReading, RedisServer
 from doorstep.benchmarks.target import Target
-
-REDIS = "redis"
-KAFKA = "kafka"
 
 
 class CostMeter:

@@ -8,10 +8,11 @@ from pathlib import Path
 from doorstep.benchmarks.dialect import Identity, Notice, upgrade_request
 from doorstep.benchmarks.family import Family
 from doorstep.benchmarks.kafka import Kafka
+from doorstep.benchmarks.labels import NAIVE
 from doorstep.benchmarks.naive_server import USER_HEADER, WELCOME
 from doorstep.benchmarks.records import plain_records
 from doorstep.benchmarks.redis_server import RedisServer
-from doorstep.benchmarks.target import NAIVE, SECRET, Target
+from doorstep.benchmarks.target import SECRET, Target
 from doorstep.development.ports import free_port, is_open
 from doorstep.development.processes import ServerProcess
 

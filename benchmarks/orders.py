@@ -4,12 +4,12 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from doorstep.benchmarks.arrivals import Arrivals
 from doorstep.benchmarks.dialect import Dialect
 from doorstep.benchmarks.health import Health
 from doorstep.benchmarks.latency import Latencies
 from doorstep.benchmarks.ledger import Exactness
 from doorstep.benchmarks.records import Records
-from doorstep.benchmarks.schedule import Arrivals
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ import orjson
 from doorstep.benchmarks.dialect import Identity, Notice, upgrade_request
 from doorstep.benchmarks.family import Family
 from doorstep.benchmarks.kafka import Kafka
+from doorstep.benchmarks.labels import OURS
 from doorstep.benchmarks.records import teacher_records
 from doorstep.benchmarks.redis_server import RedisServer
-from doorstep.benchmarks.target import OURS, SECRET, Target
+from doorstep.benchmarks.target import SECRET, Target
 from doorstep.development.ports import free_port
 from doorstep.development.processes import ServerProcess
 

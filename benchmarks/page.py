@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 
-from doorstep.benchmarks.costs import REDIS
+from doorstep.benchmarks.labels import OURS, REDIS
 from doorstep.benchmarks.plots import COLOURS, Axis, Line, line_plot, percentile_plot, stacked_bars
 from doorstep.benchmarks.results import LoadResult, Outcome, Report, Run
 from doorstep.benchmarks.scenario import Scenario
 from doorstep.benchmarks.summary import Figure, Key, figures_of, unit_of
-from doorstep.benchmarks.target import OURS
 from doorstep.benchmarks.verdict import verdict_of
 
 _STYLE = """

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from doorstep.benchmarks.target import NAIVE, OURS, PEER
+from doorstep.benchmarks.labels import NAIVE, OURS, PEER
 
 Points = Sequence[tuple[float, float]]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from doorstep.benchmarks.costs import KAFKA
+from doorstep.benchmarks.labels import KAFKA
 from doorstep.benchmarks.ledger import Exactness
 from doorstep.benchmarks.scenario import Scenario, Suite
 

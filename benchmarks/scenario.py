@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from doorstep.benchmarks.arrivals import Arrivals
 from doorstep.benchmarks.errors import SetupError
 from doorstep.benchmarks.matrix import expand
-from doorstep.benchmarks.schedule import Arrivals
 
 SHIPPED = Path(__file__).parent / "scenarios"
 

@@ -10,26 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate, islice
 
+from doorstep.benchmarks.arrivals import Arrivals
+
 TICK_NS = 1_000_000
 """Arrivals are due on whole ticks: a producer that wakes once a tick is never late by its own doing."""
 
 _NS_PER_S = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Arrivals:
-    """What is due when, over how many users."""
-
-    count: int
-    rate: float
-    """Events per second; 0: all of them at once, at the start."""
-    users: int
-    burst: int = 1
-    """So many fall due together; the rate stays what it is."""
-    hot_share: float = 0.0
-    """Share of the events that the first user gets, the others' follow Zipf's law (exponent 1). 0: all get
-    the same."""
-    seed: int = 1
 
 
 @dataclass(frozen=True, slots=True)

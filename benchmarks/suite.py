@@ -13,13 +13,14 @@ from doorstep.benchmarks.conductor import Conductor
 from doorstep.benchmarks.costs import CostMeter
 from doorstep.benchmarks.generator import CLIENTS_PER_SWARM, Generator
 from doorstep.benchmarks.kafka import Kafka
+from doorstep.benchmarks.labels import NAIVE, OURS, PEER
 from doorstep.benchmarks.naive import start_naive
 from doorstep.benchmarks.ours import start_doorstep
 from doorstep.benchmarks.redis_server import RedisServer, given_redis, start_redis
 from doorstep.benchmarks.results import Run
 from doorstep.benchmarks.scenario import Load, Scenario, Suite
 from doorstep.benchmarks.screen import Screen
-from doorstep.benchmarks.target import NAIVE, OURS, PEER, Target
+from doorstep.benchmarks.target import Target
 from doorstep.development.processes import ServerError
 
 WARM_UP_S = 3.0

@@ -9,9 +9,6 @@ from doorstep.benchmarks.family import Family
 from doorstep.benchmarks.records import Records
 
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105 - of users that live for the time of a benchmark
-OURS = "doorstep"
-PEER = "centrifugo"
-NAIVE = "naive"
 
 
 @dataclass(frozen=True, slots=True)

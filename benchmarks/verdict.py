@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from statistics import median
 
+from doorstep.benchmarks.labels import NAIVE, OURS, PEER
 from doorstep.benchmarks.results import LoadResult, Outcome, Run
 from doorstep.benchmarks.scenario import Claim, Load, Scenario
-from doorstep.benchmarks.target import NAIVE, OURS, PEER
 
 _PROMISE = Claim.parse("p99_ms <= 500")
 

@@ -13,8 +13,8 @@ import aiohttp
 
 from doorstep.demo.app import Demo
 from doorstep.demo.evidence import ASSIGNED, FAILED, Evidence, Seen, Sent, judge, report
-from doorstep.demo.identity import TEACHERS, Teacher
 from doorstep.demo.samples import Sample, sample_essays
+from doorstep.demo.teachers import TEACHERS, Teacher
 from doorstep.gateway.messages import RESERVED_PREFIX
 
 ESSAYS = 30

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from doorstep.demo.identity import Teacher
+from doorstep.demo.teachers import Teacher
 
 LATENCY_LIMIT_MS = 500.0
 ASSIGNED = "essay.slot.assigned"

@@ -4,13 +4,14 @@ This is what an identity provider and the API gateway are to HuleEdu's services.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from doorstep.config.settings import AuthSettings
 from doorstep.demo.problems import Refused
+from doorstep.demo.teachers import TEACHERS
 from doorstep.gateway.auth import Authenticator
 from doorstep.gateway.signer import Signer
 
@@ -18,23 +19,6 @@ TOKEN_LIFETIME_S = 600
 GATEWAY_PORT = web.AppKey("gateway_port", int)
 
 _USER = web.RequestKey("user", str)
-
-
-@dataclass(frozen=True, slots=True)
-class Teacher:
-    """Somebody who can be signed in as."""
-
-    user_id: str
-    name: str
-    course_code: str
-    course: str
-
-
-TEACHERS = (
-    Teacher("teacher-astrid-berg", "Astrid Berg", "ENG5", "English 5"),
-    Teacher("teacher-jonas-ekstrom", "Jonas Ekström", "SV1", "Svenska 1"),
-    Teacher("teacher-mira-haddad", "Mira Haddad", "ENG7", "English 7"),
-)
 
 
 class Identity:

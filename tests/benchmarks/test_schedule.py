@@ -2,7 +2,8 @@ from collections import Counter
 
 import pytest
 
-from doorstep.benchmarks.schedule import TICK_NS, Arrivals, make_schedule
+from doorstep.benchmarks.arrivals import Arrivals
+from doorstep.benchmarks.schedule import TICK_NS, make_schedule
 
 NS_PER_S = 1_000_000_000
 

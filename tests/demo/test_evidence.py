@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from doorstep.demo.evidence import ASSIGNED, FAILED, Evidence, Seen, Sent, judge, report
-from doorstep.demo.identity import TEACHERS
+from doorstep.demo.teachers import TEACHERS
 
 CORRELATION = "0b8f3a52-8d2f-4e0c-9a1d-2f1f5a0b7c11"
 

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from doorstep.config.settings import AuthSettings
-from doorstep.demo.identity import TEACHERS, TOKEN_LIFETIME_S, Identity
+from doorstep.demo.identity import TOKEN_LIFETIME_S, Identity
+from doorstep.demo.teachers import TEACHERS
 from doorstep.gateway.auth import Authenticator, AuthSetupError
 from tests.demo.conftest import Caller, Services, auth_settings
 
