@@ -1,2 +1,3 @@
 export { connect } from "./connect.ts";
+export type * from "./contract.generated.ts";
 export type * from "./types.ts";

@@ -11,7 +11,7 @@ import {
   useRef,
   useSyncExternalStore,
 } from "react";
-import type { BatchState, BatchStore } from "../state/index.ts";
+import type { BatchState, BatchStore, Batches } from "../state/index.ts";
 import type { AnyNotification, Connection, EventName, Notification, Status } from "../types.ts";
 
 interface Doorstep {
@@ -59,6 +59,12 @@ export function useBatch(batchId: string): BatchState {
   const { store } = useDoorstep();
   const batch = (): BatchState => store.batch(batchId);
   return useSyncExternalStore(store.subscribe, batch, batch);
+}
+
+/** All batches by their id, with all that is known of them. */
+export function useBatches(): Batches {
+  const { store } = useDoorstep();
+  return useSyncExternalStore(store.subscribe, store.batches, store.batches);
 }
 
 /** Calls `listener` with each notification of that name while the component is mounted; `*`: with every one. */

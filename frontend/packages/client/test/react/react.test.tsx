@@ -3,7 +3,7 @@ import { type ReactElement, StrictMode, act } from "react";
 import { createRoot } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { beforeEach, expect, test } from "vitest";
-import { DoorstepProvider, useBatch, useDoorstep, useNotifications, useStatus } from "../../src/react/index.ts";
+import { DoorstepProvider, useBatch, useBatches, useDoorstep, useNotifications, useStatus } from "../../src/react/index.ts";
 import { createBatchStore } from "../../src/state/index.ts";
 import { HandConnection, assigned } from "../support/connection.ts";
 
@@ -24,7 +24,8 @@ function Page({ mark = "" }: { readonly mark?: string }): ReactElement {
   useNotifications("*", ({ event }) => told.push(event));
   const batch = useBatch("b1");
   const { state } = useStatus();
-  return <p>{`${state} ${[...batch.fileUploads.keys()].join()}`}</p>;
+  const count = useBatches().size;
+  return <p>{`${state} ${count} ${[...batch.fileUploads.keys()].join()}`}</p>;
 }
 
 const app = (mark?: string): ReactElement => (
@@ -40,10 +41,10 @@ test("in StrictMode a page connects, hears of everything once, and leaves nothin
   const root = createRoot(place);
   act(() => root.render(app()));
   expect(connection.calls).toEqual(["start", "stop", "start"]);
-  expect(place.textContent).toBe("idle ");
+  expect(place.textContent).toBe("idle 0 ");
   act(() => connection.set({ state: "live" }));
   act(() => connection.tell(assigned(1, { file_upload_id: "f1", essay_id: "e1" })));
-  expect(place.textContent).toBe("live f1");
+  expect(place.textContent).toBe("live 1 f1");
   expect(told).toEqual(["1:e1", "essay.slot.assigned"]);
   act(() => root.render(app("new ")));
   act(() => connection.tell(assigned(2, { file_upload_id: "f2", essay_id: "e2" })));
@@ -70,7 +71,7 @@ test("a page draws again only for its own batch", () => {
 
 test("on a server it renders, idle, and connects to nothing", () => {
   connection.status = { state: "live" };
-  expect(renderToString(app())).toBe("<p>idle </p>");
+  expect(renderToString(app())).toBe("<p>idle 0 </p>");
   expect(connection.calls).toEqual([]);
   expect(connection.listeners).toBe(0);
 });

@@ -1,0 +1,4 @@
+import { createApp } from "vue";
+import Essays from "./Essays.vue";
+
+createApp(Essays).mount("#app");
