@@ -71,7 +71,7 @@ lock: ## write requirements/*.txt from pyproject.toml (needs uv; make lock ARGS=
 include benchmarks/bench.mk
 
 clean: ## remove what was built and cached (not .venv)
-	rm -rf build frontend/packages/*/dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build frontend/packages/*/dist frontend/packages/client/components frontend/examples/dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # setuptools comes in on stdin: it builds Doorstep itself (--no-build-isolation), so it must be locked too.
