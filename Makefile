@@ -33,7 +33,7 @@ lint: setup-dev ## ruff and mypy --strict over everything, tests included
 	$(BIN)/mypy $(PACKAGES:%=-p doorstep.%) -p tests
 
 format: setup-dev ## let ruff format everything and fix what it can
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
 
 contract: setup ## write what pages are compiled against, from the Python source: TypeScript, AsyncAPI, docs/events.md
