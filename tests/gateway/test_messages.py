@@ -14,22 +14,13 @@ from doorstep.gateway.messages import Ack, Ping, ProtocolViolation, Refresh, par
 START = Cursor(0, "5" * 16)
 
 CURSOR = Cursor(42, "9f3c2b7a10d4e655")
-TERMS = messages.Terms(
-    ping_interval_ms=25_000,
-    history_max_count=1000,
-    history_ttl_s=86_400,
-    max_frame_bytes=16_384,
-    max_frames_per_s=100,
-    max_sockets_per_user=10,
-    max_polls_per_user=20,
-)
 
 
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
         (
-            messages.welcome("teacher-é", CURSOR, TERMS, resumed=True),
+            messages.welcome("teacher-é", CURSOR, resumed=True, ping_interval_ms=25_000),
             {
                 "event": "doorstep.welcome",
                 "cursor": str(CURSOR),
@@ -37,8 +28,7 @@ TERMS = messages.Terms(
                     "user_id": "teacher-é",
                     "cursor": str(CURSOR),
                     "resumed": True,
-                    "reset": None,
-                    **TERMS.model_dump(),
+                    "ping_interval_ms": 25_000,
                 },
             },
         ),
