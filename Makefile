@@ -33,7 +33,7 @@ lint: setup-dev ## ruff and mypy --strict over everything, tests included
 	$(BIN)/mypy $(PACKAGES:%=-p doorstep.%) -p tests
 
 format: setup-dev ## let ruff format everything and fix what it can
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
 
 contract: setup ## write what pages are compiled against, from the Python source: TypeScript, AsyncAPI, docs/events.md
@@ -71,7 +71,7 @@ lock: ## write requirements/*.txt from pyproject.toml (needs uv; make lock ARGS=
 include benchmarks/bench.mk
 
 clean: ## remove what was built and cached (not .venv)
-	rm -rf build frontend/packages/*/dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build frontend/packages/*/dist frontend/packages/client/components frontend/examples/dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # setuptools comes in on stdin: it builds Doorstep itself (--no-build-isolation), so it must be locked too.

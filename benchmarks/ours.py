@@ -51,7 +51,7 @@ class DoorstepDialect:
 
     def notice(self, message: bytes) -> Notice:
         if b'"doorstep.welcome"' in message:
-            return Notice.LIVE
+            return Notice.RESET if b'"reset":"' in message else Notice.LIVE
         return Notice.RESET if b'"doorstep.reset"' in message else Notice.OTHER
 
     def pong(self) -> bytes:

@@ -171,7 +171,7 @@ class HttpPort:
 
     def _refuse(self, connection: _Connection, refused: RefusedError) -> None:
         self._on_refused(refused)
-        self._answer(connection, refused.problem.response())
+        self._answer(connection, refused.response())
 
     # Going out.
 

@@ -24,8 +24,27 @@ class Control(Contract):
     event: ClassVar[str]
 
 
-class Welcome(Control):
-    """First message of a socket: where it starts from."""
+class Terms(Contract):
+    """What holds for every connection of a server."""
+
+    ping_interval_ms: int
+    """How often the server sends a ping: no byte for two of them means reconnect."""
+    history_max_count: int
+    """How many notifications a log keeps at least: as far back as a cursor can be resumed."""
+    history_ttl_s: int
+    """Seconds that a log lives after its last notification."""
+    max_frame_bytes: int
+    """The longest message of a client."""
+    max_frames_per_s: float
+    """How many messages a client may send for long."""
+    max_sockets_per_user: int
+    """How many sockets a user may have."""
+    max_polls_per_user: int
+    """How many polls of a user may wait."""
+
+
+class Welcome(Terms, Control):
+    """First message of a socket: where it starts from, and what holds for it."""
 
     event = RESERVED_PREFIX + "welcome"
 
@@ -35,12 +54,12 @@ class Welcome(Control):
     """Where the socket stands; the same as at the top level."""
     resumed: bool
     """Whether that is the cursor that the client asked for."""
-    ping_interval_ms: int
-    """How often the server sends a ping: no byte for two of them means reconnect."""
+    reset: str | None
+    """Why not, if it asked for one: as in `doorstep.reset`, which does not follow then; else null."""
 
 
 class Reset(Control):
-    """The client's cursor can't be continued: fetch the state anew, then go on from `cursor`."""
+    """The position of a connected client is lost: fetch the state anew, then go on from `cursor`."""
 
     event = RESERVED_PREFIX + "reset"
 
@@ -110,9 +129,9 @@ class Ping:
 Op = Ack | Refresh | Ping
 
 
-def welcome(user_id: str, cursor: Cursor, *, resumed: bool, ping_interval_ms: int) -> bytes:
+def welcome(user_id: str, cursor: Cursor, terms: Terms, *, resumed: bool, reset: str | None = None) -> bytes:
     """First message of a socket: where it starts from, and whether that is the cursor it asked for."""
-    data = Welcome(user_id=user_id, cursor=str(cursor), resumed=resumed, ping_interval_ms=ping_interval_ms)
+    data = Welcome(user_id=user_id, cursor=str(cursor), resumed=resumed, reset=reset, **dict(terms))
     return _message(data, cursor)
 
 

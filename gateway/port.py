@@ -16,6 +16,7 @@ from doorstep.gateway.handover import HandoverError, Parcel, Sender
 from doorstep.gateway.head import Head, HeadError
 from doorstep.gateway.http import Pages, page_for
 from doorstep.gateway.http_port import HttpPort, Request
+from doorstep.gateway.late_refusal import is_late, late_refusal
 from doorstep.gateway.metrics import GatewayMetrics
 from doorstep.gateway.origin import PREFLIGHT_HEADERS, OriginPolicy, cors_headers
 from doorstep.gateway.paths import ENDPOINT_PATH, POLL_PATH, WS_PATH
@@ -108,11 +109,16 @@ class PublicPort:
         if not is_websocket_upgrade(head):
             raise RefusedError(Problem(400, "upgrade_required", f"{WS_PATH} speaks WebSocket only"))
         answer = switching_protocols(head)
-        claims = await self._admit(head)
-        parcel = Parcel(
-            "socket", claims.user_id, claims.expires_at, head.query, answer=answer, early=request.early
-        )
-        await self._hand_over(request.sock, parcel)
+        try:
+            claims = await self._admit(head)
+            parcel = Parcel(
+                "socket", claims.user_id, claims.expires_at, head.query, answer=answer, early=request.early
+            )
+            await self._hand_over(request.sock, parcel)
+        except RefusedError as exc:
+            if is_late(head.query):
+                exc.late = late_refusal(answer, exc.problem)
+            raise
 
     async def _serve_poll(self, request: Request) -> None:
         head = request.head

@@ -71,6 +71,12 @@ class RefusedError(Exception):
         super().__init__(problem.code)
         self.problem = problem
         self.facts = facts
+        self.late: bytes | None = None
+        """What to answer instead, where the client has asked for it."""
+
+    def response(self) -> bytes:
+        """A whole answer that closes the connection."""
+        return self.problem.response() if self.late is None else self.late
 
 
 def problem_of(error: HeadError) -> Problem:

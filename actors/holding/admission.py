@@ -14,6 +14,7 @@ from doorstep.actors.holding.subscriber import Home, Subscriber
 from doorstep.actors.holding.waiting_room import WaitingRoom
 from doorstep.gateway.handover import Parcel
 from doorstep.gateway.head import HeadError
+from doorstep.gateway.late_refusal import is_late, late_refusal
 from doorstep.gateway.poll import PollConnection
 from doorstep.gateway.problem import Problem
 from doorstep.gateway.websocket import SocketLimits
@@ -111,7 +112,11 @@ class Admission:
 
 async def _answer(sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
     answering = PollConnection(lambda: None, parcel.origin)
-    if await _connected(sock, answering):
+    if not await _connected(sock, answering):
+        return
+    if parcel.kind == "socket" and is_late(parcel.query):
+        answering.respond(late_refusal(parcel.answer, problem))
+    else:
         answering.refuse(problem)
 
 
@@ -121,6 +126,6 @@ async def _connected(sock: socket.socket, protocol: asyncio.Protocol) -> bool:
         await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
     except OSError as error:
         sock.close()
-        logger.info("a connection was gone before it was open", error=str(error))
+        logger.info("connection_gone_before_it_was_open", error=str(error))
         return False
     return True

@@ -115,7 +115,7 @@ class Audit:
         if suspect.subscriber.see_head(suspect.head) and suspect.head.seq > stood:
             self.repairs += 1
             logger.error(
-                "a push was lost; caught up from the log",
+                "push_lost",
                 user_id=suspect.subscriber.user_id,
                 cursor=str(suspect.cursor),
                 head=str(suspect.head),

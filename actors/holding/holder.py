@@ -32,7 +32,6 @@ from doorstep.gateway.auth import Authenticator, Claims
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.frames import text_frame
 from doorstep.gateway.handover import Receiver
-from doorstep.gateway.rate_limited_log import RateLimitedLog
 from doorstep.gateway.websocket import SocketLimits
 
 _RECONNECTS_PER_S = 1000
@@ -60,6 +59,7 @@ class Holder:
         """Begin at once; call within a running event loop."""
         collect_rarely()
         self.settings = settings
+        self.terms = _terms(settings)
         self._name = name
         self._owned = frozenset(slot for slot in range(SLOTS) if owner_of(slot, topology.holders) == name)
         self._registry = Registry[Subscriber](
@@ -76,7 +76,6 @@ class Holder:
         self._catch_up = CatchUp(log, self._redis)
         self._feed = Feed(self._connection, self._push, self._on_garbled, self._on_subscribed, self._on_lost)
         self._audit = Audit(log, self._feed, self._redis, self._registry)
-        self._faults = RateLimitedLog(__name__)
         self._side = SideTasks(lambda error: self.fault("task", error))
         self._admission = Admission(self, self._registry, _socket_limits(settings), self._want)
         self._receiver = Receiver(topology.socket_of(name), self._admission.take)
@@ -137,7 +136,7 @@ class Holder:
     def fault(self, where: str, error: Exception) -> None:
         """An error of ours that was kept to one user, connection or message."""
         self.counters.faults.labels(where).inc()
-        self._faults.complain("a fault was kept to whom it concerned", where, exc_info=error)
+        logger.error("fault_contained", where=where, exc_info=error)
 
     def authenticate(self, token: str) -> Awaitable[Claims]:
         """Verify a token that a socket sent."""
@@ -186,7 +185,20 @@ class Holder:
     def _on_lost(self) -> None:
         self.counters.feed_losses.inc()
         self._redis.failure(StoreUnavailable("the feed was lost"), "feed")
-        logger.warning("the feed was lost; subscribing again")
+        logger.warning("feed_lost")
+
+
+def _terms(settings: Settings) -> messages.Terms:
+    gateway, history = settings.gateway, settings.history
+    return messages.Terms(
+        ping_interval_ms=round(gateway.ping_interval_s * 1000),
+        history_max_count=history.max_count,
+        history_ttl_s=history.ttl_s,
+        max_frame_bytes=gateway.max_frame_bytes,
+        max_frames_per_s=gateway.max_frames_per_s,
+        max_sockets_per_user=gateway.max_sockets_per_user,
+        max_polls_per_user=gateway.max_polls_per_user,
+    )
 
 
 def _socket_limits(settings: Settings) -> SocketLimits:

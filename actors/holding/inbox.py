@@ -26,10 +26,12 @@ OnPush = Literal["send", "read", "nothing"]
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The first answer: the subscriber stands at `cursor`; `resumed` when it is the one it asked for."""
+    """The first answer: the subscriber stands at `cursor`; `resumed` when it is the one it asked for, and
+    `reset` says why it is not, where it asked for one."""
 
     cursor: Cursor
     resumed: bool
+    reset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,10 @@ class Inbox:
         before = self._before(page)
         if not self._welcomed:
             self._welcomed = True
-            steps.append(Welcome(before, resumed=self._seq >= 0 and page.reset is None))
-        if page.reset is not None:
+            steps.append(Welcome(before, self._seq >= 0 and page.reset is None, page.reset))
+        elif page.reset is not None:
             steps.append(Reset(page.reset, page.head))
-        elif page.notifications:
+        if page.notifications:
             steps.append(Send(page.notifications))
             before = Cursor(page.notifications[-1].seq, page.notifications[-1].digest)
         self._seq, self._digest = before.seq, before.digest.encode()

@@ -7,12 +7,11 @@ from typing import ClassVar
 
 import orjson
 
-from doorstep.actors.holding.inbox import Reset, Send, Step
+from doorstep.actors.holding.inbox import Reset, Send, Step, Welcome
 from doorstep.actors.holding.registry import Kind
 from doorstep.actors.holding.subscriber import Home, Subscriber, message_of
 from doorstep.actors.store.values import Page, Want
 from doorstep.gateway.close_codes import CloseCode
-from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.handover import Parcel
 from doorstep.gateway.poll import PollConnection, PollRequest
 from doorstep.gateway.problem import Problem
@@ -27,7 +26,7 @@ _FAULT = Problem(503, "internal_error", "the request failed here; it was logged"
 class PollSubscriber(Subscriber):
     """A long poll: answered by the first notifications, a reset, or the end of its wait."""
 
-    __slots__ = ("_malformed", "_request", "_timer", "protocol")
+    __slots__ = ("_request", "_timer", "protocol")
 
     kind: ClassVar[Kind] = "poll"
     protocol: PollConnection
@@ -35,9 +34,7 @@ class PollSubscriber(Subscriber):
     def __init__(self, home: Home, parcel: Parcel) -> None:
         """Raises `HeadError` for a query that can't be read."""
         self._request = PollRequest.parse(parcel.query)
-        after = self._request.after
-        super().__init__(home, parcel.user_id, after if isinstance(after, Cursor) else None)
-        self._malformed = after == "malformed"
+        super().__init__(home, parcel.user_id, self._request.after)
         self.protocol = PollConnection(self._conclude, parcel.origin, self._on_half_closed)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -86,9 +83,10 @@ class PollSubscriber(Subscriber):
         match step:
             case Send(notifications):
                 self._answer([message_of(logged) for logged in notifications])
-            case Reset(reason, _):
-                self._home.counters.resets.labels(reason).inc()
-                self._answer((), reset=True)
+            case Welcome() | Reset():
+                reset = self._reset_in(step)
+                if reset is not None:
+                    self._answer((), reset=reset)
 
     def _time_out(self) -> None:
         if self.inbox.state == "live":
@@ -101,15 +99,14 @@ class PollSubscriber(Subscriber):
             self._conclude()
             self.protocol.refuse(problem)
 
-    def _answer(self, notifications: Sequence[bytes], *, reset: bool = False) -> None:
+    def _answer(self, notifications: Sequence[bytes], *, reset: str | None = None) -> None:
         if self._gone:
             return
         self._conclude()
-        if self._malformed:
-            self._home.counters.resets.labels("malformed").inc()
-        body = b'{"notifications":[%b],"cursor":%b,"reset":%b}' % (
+        body = b'{"notifications":[%b],"cursor":%b,"reset":%b,"reset_reason":%b}' % (
             b",".join(notifications),
             orjson.dumps(None if self.inbox.cursor is None else str(self.inbox.cursor)),
-            b"true" if reset or self._malformed else b"false",
+            orjson.dumps(reset is not None),
+            orjson.dumps(reset),
         )
         self.protocol.answer(200, body)

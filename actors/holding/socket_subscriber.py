@@ -10,7 +10,6 @@ from doorstep.actors.holding.token_watch import TokenWatch
 from doorstep.gateway import messages
 from doorstep.gateway.auth import AuthError
 from doorstep.gateway.close_codes import CloseCode
-from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.frames import text_frame
 from doorstep.gateway.handover import Parcel
 from doorstep.gateway.query import SocketRequest
@@ -23,7 +22,7 @@ _REFRESHED = text_frame(messages.refreshed())
 class SocketSubscriber(Subscriber):
     """A browser on a WebSocket; it takes the events of its socket and of its token."""
 
-    __slots__ = ("_is_welcomed", "_malformed", "_refreshing", "_stuck", "_token", "_unsaid", "protocol")
+    __slots__ = ("_is_welcomed", "_refreshing", "_stuck", "_token", "_unsaid", "protocol")
 
     kind: ClassVar[Kind] = "socket"
     protocol: WebSocket
@@ -31,9 +30,7 @@ class SocketSubscriber(Subscriber):
     def __init__(self, home: Home, parcel: Parcel, limits: SocketLimits) -> None:
         """Raises `HeadError` for a `replay` that is no number."""
         request = SocketRequest.parse(parcel.query, home.settings.history.max_count)
-        cursor = request.cursor if isinstance(request.cursor, Cursor) else None
-        super().__init__(home, parcel.user_id, cursor, request.replay)
-        self._malformed = request.cursor == "malformed"
+        super().__init__(home, parcel.user_id, request.cursor, request.replay)
         self.protocol = WebSocket(self, limits)
         self._is_welcomed = False
         self._unsaid: tuple[bytes, ...] = ()
@@ -120,21 +117,20 @@ class SocketSubscriber(Subscriber):
             case Send(notifications):
                 self.protocol.send(b"".join(text_frame(message_of(logged)) for logged in notifications))
             case Reset(reason, cursor):
-                self._home.counters.resets.labels(reason).inc()
+                self._reset_in(step)
                 self.protocol.send(text_frame(messages.reset(reason, cursor)))
-            case Welcome(cursor, resumed):
-                self._is_welcomed = True
-                interval_ms = round(self._home.settings.gateway.ping_interval_s * 1000)
-                welcome = messages.welcome(
-                    user_id=self.user_id, cursor=cursor, resumed=resumed, ping_interval_ms=interval_ms
-                )
-                self.protocol.send(text_frame(welcome))
-                if self._malformed:
-                    self._home.counters.resets.labels("malformed").inc()
-                    self.protocol.send(text_frame(messages.reset("malformed", cursor)))
-                for frame in self._unsaid:
-                    self.protocol.send(frame)
-                self._unsaid = ()
+            case Welcome():
+                self._welcome(step)
+
+    def _welcome(self, step: Welcome) -> None:
+        """The first message, and what waited for it."""
+        self._is_welcomed = True
+        welcome = messages.welcome(
+            self.user_id, step.cursor, self._home.terms, resumed=step.resumed, reset=self._reset_in(step)
+        )
+        for frame in (text_frame(welcome), *self._unsaid):
+            self.protocol.send(frame)
+        self._unsaid = ()
 
     def _give_up(self) -> None:
         self.protocol.close(CloseCode.TRY_AGAIN_LATER, "the connection took nothing for too long")

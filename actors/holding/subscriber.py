@@ -3,9 +3,9 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Coroutine
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
-from doorstep.actors.holding.inbox import Inbox, OnPush, Read, Step
+from doorstep.actors.holding.inbox import Inbox, OnPush, Read, Reset, Step, Welcome
 from doorstep.actors.holding.metrics import HolderMetrics
 from doorstep.actors.holding.registry import Kind
 from doorstep.actors.store.values import Logged, Page, Want
@@ -15,6 +15,7 @@ from doorstep.gateway.auth import Claims
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.handover import Parcel
+from doorstep.gateway.messages import Terms
 
 _PAGE = 100
 
@@ -23,6 +24,7 @@ class Home(Protocol):
     """What a subscriber needs of its holder."""
 
     settings: Settings
+    terms: Terms
     counters: HolderMetrics
 
     def read_for(self, subscriber: "Subscriber") -> None:
@@ -44,15 +46,18 @@ class Home(Protocol):
 class Subscriber(ABC):
     """What a socket and a poll have in common: a user, an inbox, and reading for it."""
 
-    __slots__ = ("_gone", "_home", "_replay", "inbox", "user_id")
+    __slots__ = ("_gone", "_home", "_malformed", "_replay", "inbox", "user_id")
 
     kind: ClassVar[Kind]
     protocol: asyncio.Protocol
     """What its transport talks to."""
 
-    def __init__(self, home: Home, user_id: str, cursor: Cursor | None, replay: int = 0) -> None:
+    def __init__(
+        self, home: Home, user_id: str, cursor: Cursor | Literal["malformed"] | None, replay: int = 0
+    ) -> None:
         self.user_id = user_id
-        self.inbox = Inbox(cursor)
+        self._malformed = cursor == "malformed"
+        self.inbox = Inbox(cursor if isinstance(cursor, Cursor) else None)
         self._home = home
         self._replay = replay
         self._gone = False
@@ -99,6 +104,15 @@ class Subscriber(ABC):
         """A fault of ours in serving it: it ends, and may come back with its cursor. Nobody else notices."""
         self._home.fault("subscriber", error)
         self._break_off()
+
+    def _reset_in(self, step: Welcome | Reset) -> str | None:
+        """Why the client is to start over, if it is; counted."""
+        reason = step.reason if isinstance(step, Reset) else step.reset
+        if self._malformed and isinstance(step, Welcome):
+            reason = "malformed"
+        if reason is not None:
+            self._home.counters.resets.labels(reason).inc()
+        return reason
 
     def _follow(self, action: OnPush) -> None:
         if action == "read":

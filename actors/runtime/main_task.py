@@ -39,9 +39,9 @@ class MainTask:
     def _over(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if self._stopping and error is not None:
-            logger.error("the main task failed while it was stopped", exc_info=error)
+            logger.error("main_task_failed_at_stop", exc_info=error)
         elif not self._stopping and not _was_cancelled(task):
-            logger.critical("the main task is over: this process ends", exc_info=error)
+            logger.critical("main_task_over", exc_info=error)
             die()
 
 

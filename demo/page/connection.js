@@ -80,11 +80,12 @@ export class Connection {
 
   #heardAt = 0;
   #controls = {
-    "doorstep.welcome": ({ resumed, ping_interval_ms: interval }) => {
+    "doorstep.welcome": ({ resumed, reset, ping_interval_ms: interval }) => {
       this.#failures = 0;
       this.#keepWatch(interval);
       this.#handlers.state("live", "Live");
-      if (!resumed) this.#handlers.started();
+      if (reset) this.#handlers.reset(reset);
+      else if (!resumed) this.#handlers.started();
     },
     "doorstep.reset": ({ reason }) => this.#handlers.reset(reason),
     "doorstep.reconnect": ({ after_ms: delay }) => {

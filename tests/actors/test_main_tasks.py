@@ -96,7 +96,7 @@ async def test_an_actor_dies_with_any_of_its_tasks(
     monkeypatch.setattr(owner, method, _raise)
     actor = start(settings, Topology.of(holders=1, consumers=0, run_dir=run_dir))
     await until(lambda: deaths)
-    assert "LookupError: injected" in capfd.readouterr().err
+    assert "LookupError: injected" in "".join(capfd.readouterr())
     if start is not supervisor:  # which would ask Ray for the others
         await actor.stop()
     deaths.clear()
@@ -137,7 +137,7 @@ async def test_a_consumer_begins_anew_after_a_fault_in_any_task_of_its_membershi
 
     def missing() -> list[str]:
         nonlocal told
-        told += capfd.readouterr().err
+        told += "".join(capfd.readouterr())
         return [method for _, method in _OF_A_MEMBERSHIP if f"injected into {method}" not in told]
 
     async with world.consumer():

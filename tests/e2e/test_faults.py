@@ -125,7 +125,7 @@ async def test_a_holder_that_cannot_listen_dies_loudly_until_it_can(
     await asyncio.to_thread(service.kill, "Holder")
     await asyncio.to_thread(
         service.process.wait_until,
-        lambda: service.process.log.read_text().count("the main task is over") >= 2,
+        lambda: service.process.log.read_text().count("main_task_over") >= 2,
         what="a holder that dies again and again",
         timeout_s=30,
     )

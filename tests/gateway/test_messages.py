@@ -14,13 +14,22 @@ from doorstep.gateway.messages import Ack, Ping, ProtocolViolation, Refresh, par
 START = Cursor(0, "5" * 16)
 
 CURSOR = Cursor(42, "9f3c2b7a10d4e655")
+TERMS = messages.Terms(
+    ping_interval_ms=25_000,
+    history_max_count=1000,
+    history_ttl_s=86_400,
+    max_frame_bytes=16_384,
+    max_frames_per_s=100,
+    max_sockets_per_user=10,
+    max_polls_per_user=20,
+)
 
 
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
         (
-            messages.welcome("teacher-é", CURSOR, resumed=True, ping_interval_ms=25_000),
+            messages.welcome("teacher-é", CURSOR, TERMS, resumed=True),
             {
                 "event": "doorstep.welcome",
                 "cursor": str(CURSOR),
@@ -28,7 +37,8 @@ CURSOR = Cursor(42, "9f3c2b7a10d4e655")
                     "user_id": "teacher-é",
                     "cursor": str(CURSOR),
                     "resumed": True,
-                    "ping_interval_ms": 25_000,
+                    "reset": None,
+                    **TERMS.model_dump(),
                 },
             },
         ),

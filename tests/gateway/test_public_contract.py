@@ -16,6 +16,7 @@ from doorstep.gateway.event_reference import event_reference
 from doorstep.gateway.json_schema import NULL, an_object
 from doorstep.gateway.public_contract import PublicContract, public_contract
 from doorstep.gateway.typescript import typescript
+from tests.gateway.test_messages import TERMS
 
 START = Cursor(0, "5" * 16)
 
@@ -49,7 +50,7 @@ def test_the_files_in_the_repository_are_what_the_source_generates(file: str, wr
 @pytest.mark.parametrize(
     "message",
     [
-        messages.welcome("t", START, resumed=False, ping_interval_ms=1),
+        messages.welcome("t", START, TERMS, resumed=False, reset="gone"),
         messages.reset("gone", START),
         messages.token_expiring(1),
         messages.refreshed(),

@@ -105,7 +105,7 @@ class Browser:
         if message["event"] == "doorstep.welcome":
             self.journal.connects += 1
             self._welcomed.set()
-        elif message["event"] == "doorstep.reset":
+        if message["event"] == "doorstep.reset" or message["data"].get("reset"):
             self.journal.resets.append(message)
         elif "seq" in message:
             self.journal.notifications.append(message)

@@ -150,7 +150,7 @@ async def test_a_push_that_never_came_is_an_alarm(
         await append(here.log, USER, "a")
         await until(lambda: here.device.told > 0)
         assert here.audit.repairs == 1
-        assert "a push was lost" in capfd.readouterr().out
+        assert "push_lost" in capfd.readouterr().out
 
 
 async def test_a_log_that_lost_writes_is_repaired_without_an_alarm(valkey: ValkeyServer) -> None:

@@ -66,8 +66,15 @@ def test_a_resumed_client_gets_what_it_missed_page_by_page() -> None:
 def test_a_reset_goes_on_from_the_head() -> None:
     inbox = Inbox(cursor(1))
     steps = inbox.page(page(head=9, reset="trimmed"))
-    assert steps == [Welcome(cursor(9), resumed=False), Reset("trimmed", cursor(9))]
+    assert steps == [Welcome(cursor(9), resumed=False, reset="trimmed")]
     assert push(inbox, logged(10)) == "send"
+
+
+def test_a_position_that_is_lost_while_connected_is_a_reset_of_its_own() -> None:
+    inbox = live(2)
+    assert push(inbox, logged(9)) == "read"
+    assert inbox.page(page(head=9, reset="diverged")) == [Reset("diverged", cursor(9))]
+    assert inbox.cursor == cursor(9)
 
 
 def test_a_push_during_a_read_makes_it_read_again() -> None:

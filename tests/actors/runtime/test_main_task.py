@@ -58,7 +58,7 @@ def _run(work: str, seconds: float) -> subprocess.CompletedProcess[str]:
 def test_a_process_ends_with_its_main_task_and_says_why(work: str) -> None:
     ended = _run(work, 20)
     assert ended.returncode == EXIT_STATUS
-    assert "the main task is over" in ended.stdout + ended.stderr
+    assert "main_task_over" in ended.stdout + ended.stderr
     assert ("what went wrong" in ended.stdout + ended.stderr) == (work == "fails")
 
 

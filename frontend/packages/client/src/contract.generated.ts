@@ -68,14 +68,28 @@ export interface EventData {
 /** The data of the server's own messages by their name. */
 export interface ControlData {
   readonly "doorstep.welcome": {
+    /** How often the server sends a ping: no byte for two of them means reconnect. */
+    readonly ping_interval_ms: number;
+    /** How many notifications a log keeps at least: as far back as a cursor can be resumed. */
+    readonly history_max_count: number;
+    /** Seconds that a log lives after its last notification. */
+    readonly history_ttl_s: number;
+    /** The longest message of a client. */
+    readonly max_frame_bytes: number;
+    /** How many messages a client may send for long. */
+    readonly max_frames_per_s: number;
+    /** How many sockets a user may have. */
+    readonly max_sockets_per_user: number;
+    /** How many polls of a user may wait. */
+    readonly max_polls_per_user: number;
     /** Whose notifications these are. */
     readonly user_id: string;
     /** Where the socket stands; the same as at the top level. */
     readonly cursor: string;
     /** Whether that is the cursor that the client asked for. */
     readonly resumed: boolean;
-    /** How often the server sends a ping: no byte for two of them means reconnect. */
-    readonly ping_interval_ms: number;
+    /** Why not, if it asked for one: as in `doorstep.reset`, which does not follow then; else null. */
+    readonly reset: string | null;
   };
   readonly "doorstep.reset": {
     /** `gone`, `trimmed`, `diverged` or `malformed`. */
@@ -122,6 +136,8 @@ export const RECONNECT: Readonly<Record<number, Reconnect>> = {
   1001: "with_jitter",
   1002: "never",
   1003: "never",
+  1005: "with_backoff",
+  1006: "with_backoff",
   1007: "never",
   1009: "never",
   1011: "with_backoff",
@@ -129,7 +145,7 @@ export const RECONNECT: Readonly<Record<number, Reconnect>> = {
   1013: "with_backoff",
   4001: "with_new_token",
   4003: "never",
-  4008: "never",
+  4008: "with_backoff",
   4009: "never",
 };
 
@@ -139,15 +155,17 @@ export const CLOSE_MEANING: Readonly<Record<number, string>> = {
   1001: "this server is stopping",
   1002: "a frame broke RFC 6455",
   1003: "a binary message came; only text is spoken here",
+  1005: "something between closed, and said no code",
+  1006: "the connection was lost, or refused before the 101: ask by HTTP why",
   1007: "a text message was not UTF-8",
   1009: "a message was longer than the limit",
   1011: "a fault of the server",
   1012: "the holder restarts, or the user moved",
-  1013: "the client read too slowly",
-  4001: "the token expired, or the one that was to replace it had",
-  4003: "the new token is another user's",
-  4008: "the user has too many sockets; reserved, now refused with 429",
-  4009: "a message was not one of the client operations, or far too many came",
+  1013: "the client read too slowly; refused late: 503",
+  4001: "the token expired, or the one that was to replace it had; refused late: 401",
+  4003: "the new token is another user's; refused late: 403",
+  4008: "the user has too many sockets; only where refused late: 429",
+  4009: "a message was not one of the client operations, or far too many came; refused late: 400",
 };
 
 /** Where a WebSocket connects. */
