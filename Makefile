@@ -26,6 +26,7 @@ setup-dev: $(VENV)/.dev build/types/.linked ## install what lint and tests need 
 setup-tests: setup-dev build/kafka/.fetched ## also get the real parts the tests run on: Kafka, Java, Chromium
 	@tests/support/need.sh java default-jre-headless
 	@tests/support/need.sh chromium chromium
+	@tests/support/need.sh promtool prometheus
 
 lint: setup-dev ## ruff and mypy --strict over everything, tests included
 	$(BIN)/ruff check .

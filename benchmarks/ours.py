@@ -76,7 +76,8 @@ def start_doorstep(
     kafka.create_topic(TOPIC)
     # Every start is a group of its own that begins with what comes: where Redis is new and the group is not,
     # Doorstep would read all events of Kafka again, and rightly so.
-    port, group = free_port(), f"doorstep-bench-{uuid.uuid4().hex[:8]}"
+    port, admin_port = free_port(), free_port()
+    group = f"doorstep-bench-{uuid.uuid4().hex[:8]}"
     env = {
         "DOORSTEP_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap,
         "DOORSTEP_KAFKA__GROUP_ID": group,
@@ -84,6 +85,7 @@ def start_doorstep(
         "DOORSTEP_REDIS__URL": redis.url,
         "DOORSTEP_AUTH__HS256_SECRET": SECRET,
         "DOORSTEP_GATEWAY__PORT": str(port),
+        "DOORSTEP_ADMIN__PORT": str(admin_port),
         "DOORSTEP_LOG_LEVEL": "warning",
         **settings,
     }
@@ -91,7 +93,7 @@ def start_doorstep(
     process = ServerProcess(
         command or (doorstep, "serve"), log=directory / f"{OURS}.log", cwd=directory, env=env
     )
-    family = Family.start(process, lambda: _is_ready(port), _START_S)
+    family = Family.start(process, lambda: _is_ready(port, admin_port), _START_S)
     return Target(
         name=OURS,
         version=version("doorstep"),
@@ -104,7 +106,16 @@ def start_doorstep(
     )
 
 
-def _is_ready(port: int) -> bool:
+def _is_ready(port: int, admin_port: int) -> bool:
+    """Whether all of it is; a peer that has no admin port says so on its public one."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/status", timeout=2) as answer:
+            return bool(orjson.loads(answer.read())["ok"])
+    except OSError:
+        return _answers(port)
+
+
+def _answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
             return bool(answer.status == 200)

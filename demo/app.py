@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from doorstep.actors.control.cluster import Cluster
 from doorstep.config.routes import load_routes
-from doorstep.config.settings import Settings
+from doorstep.config.settings import AdminSettings, Settings
 from doorstep.demo.embedded import FETCH_MAX_WAIT_MS, embedded_kafka, embedded_valkey
 from doorstep.demo.identity import Identity
 from doorstep.demo.probe import send_probe
@@ -76,6 +76,11 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, 0))
 
 
+def _free_port(admin: AdminSettings) -> int:
+    with _listening(admin.host, admin.port) as probe:
+        return _port_of(probe)
+
+
 def _port_of(listener: socket.socket) -> int:
     port: int = listener.getsockname()[1]
     return port
@@ -95,6 +100,7 @@ def _with_demo_values(settings: Settings, host: str, page_port: int) -> Settings
     return settings.model_copy(
         update={
             "gateway": settings.gateway.model_copy(update=gateway),
+            "admin": settings.admin.model_copy(update={"port": _free_port(settings.admin)}),
             "auth": settings.auth.model_copy(update={"hs256_secret": secret}),
             "log_level": "warning" if settings.log_level == "info" else settings.log_level,
             "log_format": "console",

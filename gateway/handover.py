@@ -392,13 +392,13 @@ class _Inlet:
 
     def _deliver(self, taken: socket.socket | None, body: bytes) -> bool:
         if taken is None:
-            _log.error("handover.descriptor_lost", hint="raise the holder's limit of open files (ulimit -n)")
+            _log.error("descriptor_lost", hint="raise the holder's limit of open files (ulimit -n)")
             return False
         try:
             taken.setblocking(False)
             self._on_parcel(taken, Parcel.decode(body))
         except Exception:
-            _log.exception("handover.refused")
+            _log.exception("handover_refused")
             taken.close()
             return False
         return True

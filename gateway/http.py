@@ -1,7 +1,7 @@
-"""What the public port answers by itself: health, readiness, metrics, where to connect, and the contract."""
+"""What a port answers by itself: the public one, and the one for operators."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import orjson
 
@@ -12,15 +12,6 @@ from doorstep.gateway.problem import Problem, RefusedError, http_response
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ALLOWED_METHODS = "GET, HEAD"
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether this node can do its work. `reasons` says what is missing, such as each open breaker and since
-    when, in values that `orjson` can encode."""
-
-    ready: bool
-    reasons: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +31,11 @@ Pages = Mapping[str, Callable[[Head], Awaitable[Page]]]
 """By their paths."""
 
 
-def make_pages(
-    readiness: Callable[[], Awaitable[Readiness]],
-    metrics: Callable[[], Awaitable[bytes]],
-    asyncapi: Callable[[], Awaitable[bytes]],
-) -> Pages:
-    """The pages of a gateway that gets its answers from these."""
+def make_pages(health: Callable[[], bool], asyncapi: Callable[[], Awaitable[bytes]]) -> Pages:
+    """The pages of the public port: nothing in them is for operators only. `health`: whether it is well."""
 
-    async def health(_head: Head) -> Page:
-        return _json({"status": "alive"})
-
-    async def ready(_head: Head) -> Page:
-        state = await readiness()
-        return _json({"ready": state.ready, "reasons": dict(state.reasons)}, 200 if state.ready else 503)
-
-    async def show_metrics(_head: Head) -> Page:
-        return Page(await metrics(), METRICS_TYPE)
+    async def show_health(_head: Head) -> Page:
+        return _json({"status": "alive"}) if health() else _json({"status": "unwell"}, 503)
 
     async def show_asyncapi(_head: Head) -> Page:
         return Page(await asyncapi())
@@ -63,13 +43,30 @@ def make_pages(
     async def endpoint(head: Head) -> Page:
         return _json({"url": socket_url(head)})
 
-    return {
-        "/healthz": health,
-        "/readyz": ready,
-        "/metrics": show_metrics,
-        "/asyncapi.json": show_asyncapi,
-        ENDPOINT_PATH: endpoint,
-    }
+    return {"/healthz": show_health, "/asyncapi.json": show_asyncapi, ENDPOINT_PATH: endpoint}
+
+
+def make_admin_pages(
+    health: Callable[[], bool],
+    ready: Callable[[], Awaitable[bool]],
+    status: Callable[[], Awaitable[Mapping[str, object]]],
+    metrics: Callable[[], Awaitable[bytes]],
+) -> Pages:
+    """The pages for operators. `ready`: whether this gateway can take sockets."""
+
+    async def live(_head: Head) -> Page:
+        return _json({"live": True}) if health() else _json({"live": False}, 503)
+
+    async def show_ready(_head: Head) -> Page:
+        return _json({"ready": True}) if await ready() else _json({"ready": False}, 503)
+
+    async def show_status(_head: Head) -> Page:
+        return _json(await status())
+
+    async def show_metrics(_head: Head) -> Page:
+        return Page(await metrics(), METRICS_TYPE)
+
+    return {"/livez": live, "/readyz": show_ready, "/status": show_status, "/metrics": show_metrics}
 
 
 async def page_for(pages: Pages, head: Head) -> Page:

@@ -163,7 +163,7 @@ class HttpPort:
         except OSError:
             connection.sock.close()
         except Exception:
-            _log.exception("port.failed", path=head.path)
+            _log.exception("request_failed", path=head.path)
             self._refuse(connection, RefusedError(_FAULT))
         else:
             if answer is not None:

@@ -84,7 +84,7 @@ class KeySet:
             self._fetched_at = time.monotonic()
         except Exception as exc:
             error = str(exc) or type(exc).__name__
-            _log.warning("key_set.fetch_failed", error=error, keys_kept=len(self._keys))
+            _log.warning("key_set_fetch_failed", error=error, keys_kept=len(self._keys))
         finally:
             self._fetching = None
 

@@ -58,7 +58,7 @@ class Listener:
         """Told once, until it is over: a thousand clients in trouble are no thousand lines."""
         if not self._starved:
             hint = "raise the limit of open files (ulimit -n)"
-            _log.warning("listener.accept_failed", listener=self._name, error=exc.strerror, hint=hint)
+            _log.warning("accept_failed", listener=self._name, error=exc.strerror, hint=hint)
         self._starved = True
         self._loop.remove_reader(self._listening.fileno())
         self._pause = self._loop.call_later(ACCEPT_PAUSE_S, self._resume)

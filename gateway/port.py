@@ -77,7 +77,7 @@ class PublicPort:
     def _on_refused(self, refused: RefusedError) -> None:
         problem = refused.problem
         self.metrics.refusals.labels(problem.code).inc()
-        self._log.complain("port.refused", problem.code, status=problem.status, **refused.facts)
+        self._log.complain("request_refused", problem.code, status=problem.status, **refused.facts)
 
     async def _serve(self, request: Request) -> bytes | None:
         """The answer, with the CORS headers that let a page read it, a refusal too."""
@@ -159,7 +159,7 @@ class PublicPort:
             try:
                 await self._sender_for(parcel.user_id).hand_over(sock, parcel, left)
             except (HandoverError, LookupError) as exc:
-                self._log.complain("port.hand_over_failed", "holder_unavailable", error=str(exc))
+                self._log.complain("handover_failed", "holder_unavailable", error=str(exc))
                 await asyncio.sleep(RETRY_INTERVAL_S)
             else:
                 sock.close()

@@ -219,7 +219,7 @@ class WebSocket(asyncio.Protocol):
         except FrameError as error:
             self._fail(error.code, str(error))
         except Exception:
-            _log.exception("websocket.owner_failed")
+            _log.exception("websocket_owner_failed")
             self._fail(CloseCode.INTERNAL_ERROR, "")
         self._received = self._received[start:]
         self._charge(units)

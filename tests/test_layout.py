@@ -191,6 +191,25 @@ def environment_at_import(file: str, tree: ast.Module) -> list[str]:
     return found
 
 
+LOG_METHODS = {"debug", "info", "warning", "error", "critical", "exception", "complain"}
+LOGS = {"logger", "_log", "_logger"}
+
+
+def unsearchable_events(file: str, tree: ast.Module) -> list[str]:
+    """Lines of the log whose event is no name in snake_case."""
+    return [
+        f"{file}:{node.lineno} logs {node.args[0].value!r}"
+        for node in ast.walk(tree)
+        if file.startswith(CORE)
+        and isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in LOG_METHODS
+        and getattr(node.func.value, "attr", getattr(node.func.value, "id", "")) in LOGS
+        and isinstance(node.args[0], ast.Constant)
+        and not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", str(node.args[0].value))
+    ]
+
+
 Rule = Callable[[str, ast.Module], list[str]]
 RULES: tuple[Rule, ...] = (
     wrong_directions,
@@ -200,6 +219,7 @@ RULES: tuple[Rule, ...] = (
     homeless,
     wrong_rooms,
     environment_at_import,
+    unsearchable_events,
 )
 
 
@@ -244,6 +264,8 @@ _PURE = '"""Decides. Pure."""\n'
         ("actors/kafka/x.py", "from doorstep.actors.consuming import decode", "wrong_rooms"),
         ("actors/store/redis/x.py", "from doorstep.actors.store.log import Log", "wrong_rooms"),
         ("actors/records.py", "from doorstep.actors.placement.slots import SLOTS", "wrong_rooms"),
+        ("actors/holding/x.py", "logger.warning('the feed was lost')", "unsearchable_events"),
+        ("gateway/x.py", "self._log.complain('port.refused', code)", "unsearchable_events"),
         ("gateway/x.py", "import os\nHOST = os.environ['HOST']", "environment_at_import"),
         ("gateway/x.py", "import os\nclass A:\n    host = os.getenv('HOST')", "environment_at_import"),
     ],
@@ -262,6 +284,7 @@ def test_rules_notice(file: str, source: str, expected: str) -> None:
         ("actors/holding/x.py", _PURE + "from doorstep.actors.store.values import Page"),
         ("demo/x.py", "import ray, aiokafka, redis\nfrom doorstep.actors.control import cluster"),
         ("actors/runtime/x.py", "import os\ndef f():\n    return os.environ"),
+        ("actors/runtime/x.py", "logger.warning('feed_lost', slot=3)"),
         ("actors/runtime/x.py", "import os\nos.environ.setdefault('RAY_QUIET', '1')"),
     ],
 )

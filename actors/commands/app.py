@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import entry_points
+from typing import Annotated
 
 import typer
 
@@ -11,10 +12,22 @@ from doorstep.actors.commands.dead import dead
 from doorstep.actors.commands.serve import serve
 from doorstep.actors.commands.status import status
 from doorstep.actors.commands.token import token
+from doorstep.config.version import VERSION
 
 _EXTRAS = "`doorstep demo` needs `doorstep[demo]`, `doorstep bench` needs `doorstep[bench]`"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def doorstep(
+    version: Annotated[bool, typer.Option("--version", help="Print the version, and end.")] = False,
+) -> None:
+    """Doorstep brings Kafka events to the browsers of the users they concern."""
+    if version:
+        typer.echo(VERSION)
+        raise typer.Exit
+
 
 for verb in (serve, check, status, token, contract):
     app.command()(verb)

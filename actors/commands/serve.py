@@ -1,24 +1,15 @@
 """`doorstep serve`: the whole service, until it is told to stop."""
 
 import asyncio
-import sys
+import socket
+from collections.abc import Iterator
 from typing import Annotated
 
-import structlog
 import typer
 
 from doorstep.actors.commands.check import problems_of
 from doorstep.actors.commands.options import ConfigFile, fail, settings_or_exit
-from doorstep.actors.control.cluster import Cluster, OtherActorsError, StartError
-from doorstep.actors.control.ray_errors import RayLostError
-from doorstep.actors.runtime.logging import Output, configure_logs
-from doorstep.actors.runtime.signals import end_on_signals
 from doorstep.config.settings import Settings
-from doorstep.config.version import VERSION
-
-_NOT_STARTED, _BAD_SETUP, _RAY_LOST = 1, 2, 3
-
-logger = structlog.get_logger(__name__)
 
 
 def serve(
@@ -39,38 +30,22 @@ def serve(
     """
     gateway = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = settings_or_exit(config, gateway=gateway or None, holders=holders, consumers=consumers)
-    problems = problems_of(settings)
+    problems = [*problems_of(settings), *ports_in_use(settings)]
     if problems:
         fail("\n".join(problems))
-    raise typer.Exit(asyncio.run(_serve(settings, replace=replace)))
+    from doorstep.actors.commands.serving import serve_until_stopped  # noqa: PLC0415 - Ray takes seconds
+
+    raise typer.Exit(asyncio.run(serve_until_stopped(settings, replace=replace)))
 
 
-async def _serve(settings: Settings, *, replace: bool) -> int:
-    end_on_signals()
-    configure_logs(settings, "serve")
-    sys.stdout = Output("stdout")  # Ray's messages for people
-    logger.info("starting", version=VERSION)
-    try:
-        async with Cluster(settings, replace=replace) as cluster:
-            logger.info("serving", url=cluster.url)
-            await _follow(cluster)
-    except OtherActorsError as error:
-        logger.error("other_actors", error=str(error))
-        return _BAD_SETUP
-    except StartError as error:
-        logger.error("not_started", error=str(error))
-        return _NOT_STARTED
-    except RayLostError:
-        return _RAY_LOST
-    except asyncio.CancelledError:
-        logger.info("stopped")
-    return 0
-
-
-async def _follow(cluster: Cluster) -> None:
-    """Say what is wrong before the end of everything begins."""
-    try:
-        await cluster.watch()
-    except RayLostError as error:
-        logger.critical("ray_lost", error=str(error))
-        raise
+def ports_in_use(settings: Settings) -> Iterator[str]:
+    """Which of our ports others have. With a given Ray they may be those of actors that are to be adopted."""
+    if settings.ray.address is not None:
+        return
+    for section, where in (("GATEWAY", settings.gateway), ("ADMIN", settings.admin)):
+        family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
+        try:
+            socket.create_server((where.host, where.port), family=family).close()
+        except OSError as error:
+            name = f"DOORSTEP_{section}__HOST, DOORSTEP_{section}__PORT"
+            yield f"{name}: can't listen at {where.host}:{where.port}: {error.strerror}"

@@ -1,26 +1,69 @@
-"""`doorstep status`: how a running service is."""
+"""`doorstep status`: how a running service is. It asks the gateway, not Ray, so it is there at once."""
 
-import urllib.error
+import time
 import urllib.request
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import orjson
 import typer
 
 from doorstep.actors.commands.options import fail
 
+_TIMEOUT_S = 5.0
+_WATCH_S = 2.0
+_CLEAR = "\033[H\033[2J"
+_COLUMNS = ("actor", "state", "since", "restarts", "details")
+_DETAILS = ("connections", "users", "slots", "partitions", "paused", "lag", "port", "admin_port", "reason")
+
 
 def status(
-    url: Annotated[str, typer.Option(help="The public address of a gateway.")] = "http://127.0.0.1:8000",
+    url: Annotated[str, typer.Option(help="The admin address of a gateway.")] = "http://127.0.0.1:8001",
+    as_json: Annotated[bool, typer.Option("--json", help="All that the gateway says, as JSON.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
 ) -> None:
-    """Print whether a running Doorstep is ready, and what is wrong if not (then the exit code is 1)."""
+    """Print how a running Doorstep is, and what is wrong; the exit status is 1 where something is, 2 where
+    nobody answers."""
+    while watch:
+        typer.echo(_CLEAR + _text(_ask(url), as_json=as_json))
+        time.sleep(_WATCH_S)
+    told = _ask(url)
+    typer.echo(_text(told, as_json=as_json))
+    raise typer.Exit(0 if told["ok"] else 1)
+
+
+def _ask(url: str) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:  # noqa: S310 - the operator's own URL
-            body = answer.read()
-    except urllib.error.HTTPError as refusal:
-        body = refusal.read()
-    except OSError as error:
+        with urllib.request.urlopen(f"{url}/status", timeout=_TIMEOUT_S) as answer:  # noqa: S310 - their own URL
+            return dict(orjson.loads(answer.read()))
+    except (OSError, ValueError) as error:
         fail(f"{url} does not answer: {error}")
-    readiness = orjson.loads(body)
-    typer.echo(orjson.dumps(readiness, option=orjson.OPT_INDENT_2).decode())
-    raise typer.Exit(0 if readiness["ready"] else 1)
+
+
+def _text(told: Mapping[str, Any], *, as_json: bool) -> str:
+    return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() if as_json else "\n".join(table(told))
+
+
+def table(told: Mapping[str, Any]) -> Iterator[str]:
+    """The lines for people: every actor, then every trouble."""
+    rows = [_COLUMNS, *(_row(name, actor) for name, actor in told["actors"].items())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield ""
+    yield "all is well" if told["ok"] else "what is wrong:"
+    for trouble in told["troubles"]:
+        reason = f": {trouble['reason']}" if trouble["reason"] else ""
+        yield f"  {trouble['actor']}: {trouble['what']} {trouble['state']} since {trouble['since']}{reason}"
+
+
+def _row(name: str, actor: Mapping[str, Any]) -> tuple[str, ...]:
+    details = " ".join(f"{key}={_short(actor[key])}" for key in _DETAILS if actor.get(key))
+    return name, actor["state"], actor["since"], str(actor.get("process", {}).get("restarts", "")), details
+
+
+def _short(value: object) -> str:
+    """A list by its length, the values of a mapping by their sum."""
+    if isinstance(value, dict):
+        return str(sum(value.values()))
+    return str(len(value)) if isinstance(value, list) else str(value)

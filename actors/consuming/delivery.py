@@ -47,7 +47,7 @@ class Delivery:
         redis: Breaker,
         kafka: Breaker,
         metrics: ConsumerMetrics,
-        trust: Callable[[], Awaitable[Canary]],
+        trust: Callable[[], Awaitable[Canary | None]],
         verify: Callable[[], Awaitable[None]],
     ) -> None:
         """`verify` returns only while Redis has what it acknowledged, and raises `StoreError` otherwise: it

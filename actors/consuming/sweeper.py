@@ -31,7 +31,7 @@ class Sweeper:
             try:
                 await self._sweep()
             except StoreError as error:
-                logger.warning("could not look after parked events", reason=str(error))
+                logger.warning("sweep_failed", reason=str(error))
 
     async def _sweep(self) -> None:
         if not await self._contexts.claim_sweep(self._token, 3 * self._interval_s):

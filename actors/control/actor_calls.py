@@ -2,19 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-
-@dataclass(frozen=True, slots=True)
-class Unreachable:
-    """An actor that did not answer, and why."""
-
-    name: str
-    reason: str
+from doorstep.actors.control.report import Unreachable
 
 
 class ActorCalls:

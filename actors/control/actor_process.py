@@ -6,16 +6,17 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 from prometheus_client import Metric
 
+from doorstep.actors.control.report import Report, Status
 from doorstep.actors.placement.topology import Topology
 from doorstep.actors.runtime.log_link import LineLink
 from doorstep.actors.runtime.logging import Output, configure_logs
 from doorstep.actors.runtime.parent import end_with_parent
+from doorstep.actors.runtime.process_metrics import ProcessMetrics
 from doorstep.config.settings import Settings
 from doorstep.config.settings_file import digest_of, read_settings
 from doorstep.config.version import VERSION
@@ -23,18 +24,6 @@ from doorstep.config.version import VERSION
 _ORPHAN_S = 5.0
 
 logger = structlog.get_logger(__name__)
-
-
-class Status(Protocol):
-    """What every actor says of itself; a dataclass, with more in it."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def state(self) -> str:
-        """What it is doing, in a word."""
 
 
 class Actor(Protocol):
@@ -48,21 +37,6 @@ class Actor(Protocol):
 
     async def stop(self) -> None:
         """Finish what is under way, and end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """An actor's status, and what is to be known of its process."""
-
-    status: Status
-    version: str
-    digest: str
-    """Of version and settings: actors whose digests differ do not belong together."""
-    pid: int
-    started_at: float
-    """Unix seconds."""
-    restarts: int
-    """How often the process was started again since the service was."""
 
 
 class ActorProcess(ABC):
@@ -84,6 +58,7 @@ class ActorProcess(ABC):
         except Exception:
             logger.exception("actor_not_started")
             raise
+        self._process_metrics = ProcessMetrics(VERSION, lambda: self._log.dropped)
         end_with_parent(self._actor.stop, _ORPHAN_S)
 
     @abstractmethod
@@ -103,7 +78,7 @@ class ActorProcess(ABC):
 
     async def metrics(self) -> Sequence[Metric]:
         """What Prometheus is told."""
-        return await self._actor.metrics()
+        return [*await self._actor.metrics(), *self._process_metrics.collect()]
 
     async def stop(self, within_s: float) -> None:
         """Let the actor finish. Raises `TimeoutError`."""

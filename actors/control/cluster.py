@@ -16,11 +16,11 @@ import structlog
 from ray.util import list_named_actors
 
 from doorstep.actors.control.actor_calls import ActorCalls
-from doorstep.actors.control.actor_process import Report
 from doorstep.actors.control.actor_processes import create
 from doorstep.actors.control.gateway_actor import GatewayStatus
 from doorstep.actors.control.given_ray import GivenRay
 from doorstep.actors.control.own_ray import OwnRay
+from doorstep.actors.control.report import Report
 from doorstep.actors.control.supervisor import SupervisorStatus
 from doorstep.actors.placement.topology import GATEWAY, SUPERVISOR, Topology
 from doorstep.actors.runtime.log_link import LinePrinter

@@ -1,63 +1,74 @@
-"""The gateway actor: the public port of a node, and what it tells of the others."""
+"""The gateway actor: the public port of a node, and the port for operators, which tells of all the actors."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import structlog
 from prometheus_client import Metric
 
-from doorstep.actors.control.actor_calls import ActorCalls, Unreachable
-from doorstep.actors.control.actor_process import Report
-from doorstep.actors.placement.topology import GATEWAY, Topology
-from doorstep.actors.runtime.exposition import exposition, merge
+from doorstep.actors.control.actor_calls import ActorCalls
+from doorstep.actors.control.fleet_metrics import FleetMetrics
+from doorstep.actors.control.fleet_status import Answers, Since, can_take_sockets, fleet_status
+from doorstep.actors.control.report import Report, Unreachable
+from doorstep.actors.placement.topology import GATEWAY, SUPERVISOR, Topology
 from doorstep.actors.runtime.gc_tuning import collect_rarely
-from doorstep.actors.runtime.main_task import MainTask
+from doorstep.actors.runtime.main_task import MainTask, endless
 from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
+from doorstep.config.settings_file import digest_of
+from doorstep.config.version import VERSION
+from doorstep.gateway.admin_port import AdminPort
 from doorstep.gateway.asyncapi import asyncapi
 from doorstep.gateway.auth import Authenticator
-from doorstep.gateway.http import Readiness, make_pages
+from doorstep.gateway.http import make_admin_pages, make_pages
 from doorstep.gateway.port import PublicPort
 from doorstep.gateway.public_contract import public_contract
 
 _ASK_S = 1.0
+_LOOK_S = 5.0
+_LOST_S = 30.0
 _RETRY_S = 1.0
-_UNABLE = frozenset({"starting", "connecting", "joining", "settling", "stopping", "stopped"})
 
 logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """What a gateway says of itself; `port` is 0 until it listens."""
+    """What a gateway says of itself; the ports are 0 until it listens."""
 
     name: str
     state: str
     port: int
+    admin_port: int
 
 
 class Gateway:
-    """Owns the public port. It asks the other actors only when a person or a probe asks it."""
+    """Owns both ports. It asks the other actors when a person or a probe asks it, and every five seconds."""
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
         """Begin at once; call within a running event loop."""
         collect_rarely()
         self._settings = settings
         self._topology = topology
+        self._digest = digest_of(settings, VERSION)
         self._calls = ActorCalls()
-        self._port_number = settings.gateway.port
+        self._since = Since()
+        self._fleet_metrics = FleetMetrics()
+        self._ray_seen_at = time.monotonic()
         self._state = "starting"
-        pages = make_pages(self._readiness, self._metrics, self._asyncapi)
-        self._port = PublicPort(settings.gateway, Authenticator(settings.auth), self._holder_of, pages)
+        self._port_number = self._admin_port_number = 0
+        public = make_pages(self._is_well, self._asyncapi)
+        self._port = PublicPort(settings.gateway, Authenticator(settings.auth), self._holder_of, public)
+        admin = make_admin_pages(self._is_well, self._is_ready, self._tell_status, self._tell_metrics)
+        self._admin_port = AdminPort(settings.admin, admin)
         self._main_task = MainTask(self._serve())
 
     async def status(self) -> GatewayStatus:
         """How it is."""
-        return GatewayStatus(GATEWAY, self._state, self._port_number if self._state == "serving" else 0)
+        return GatewayStatus(GATEWAY, self._state, self._port_number, self._admin_port_number)
 
     async def metrics(self) -> Sequence[Metric]:
         """What its port counts."""
@@ -69,61 +80,83 @@ class Gateway:
 
     async def _serve(self) -> None:
         try:
-            self._port_number = await self._listen()
+            await self._listen()
             self._state = "serving"
-            logger.info("listening", host=self._settings.gateway.host, port=self._port_number)
-            await asyncio.Event().wait()
+            logger.info(
+                "listening",
+                host=self._settings.gateway.host,
+                port=self._port_number,
+                admin_host=self._settings.admin.host,
+                admin_port=self._admin_port_number,
+            )
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(endless(self._look_regularly()))
         finally:
             self._state = "stopping"
+            self._port_number = 0
             await self._port.stop()
+            await self._admin_port.stop()
 
-    async def _listen(self) -> int:
-        """The port may still be held by a predecessor that is just dying."""
+    async def _listen(self) -> None:
+        """The ports may still be held by a predecessor that is just dying."""
         while True:
             try:
-                return await self._port.start()
+                self._admin_port_number = self._admin_port_number or self._admin_port.start()
+                self._port_number = await self._port.start()
             except OSError as error:
-                logger.error("cannot listen; trying again", error=str(error), retry_in_s=_RETRY_S)
+                logger.error("cannot_listen", error=str(error), retry_in_s=_RETRY_S)
                 await asyncio.sleep(_RETRY_S)
+            else:
+                return
 
     def _holder_of(self, user_id: str) -> Path:
         return self._topology.socket_of(self._topology.holder_of(user_id))
 
-    async def _readiness(self) -> Readiness:
-        names = (*self._topology.holders, *self._topology.consumers)
-        answers = await self._calls.ask_all(names, "report", timeout_s=_ASK_S)
-        return readiness_of(each.status if isinstance(each, Report) else each for each in answers)
+    # The others
+
+    async def _look_regularly(self) -> None:
+        """So that it is known since when something is so, and whether Ray still finds anybody."""
+        while True:
+            await self._look()
+            # Looked up each time: an answer alone would say nothing of Ray.
+            if isinstance(await ActorCalls().ask(SUPERVISOR, "report", timeout_s=_LOOK_S), Report):
+                self._ray_seen_at = time.monotonic()
+            await asyncio.sleep(_LOOK_S)
+
+    async def _look(self) -> tuple[Answers, Mapping[str, float]]:
+        names = [name for name in (SUPERVISOR, *self._topology.actors) if name != GATEWAY]
+        said = await self._calls.ask_all(names, "report", timeout_s=_ASK_S)
+        answers: dict[str, Report | Unreachable] = dict(zip(names, said, strict=True))
+        answers[GATEWAY] = await self._report()
+        return answers, self._since.see(answers, time.time())
+
+    async def _report(self) -> Report | Unreachable:
+        """Its own, which its process has."""
+        report: Report | Unreachable = await self._calls.ask(GATEWAY, "report", timeout_s=_ASK_S)
+        return report
+
+    # What its pages say
+
+    def _is_well(self) -> bool:
+        return time.monotonic() - self._ray_seen_at < _LOST_S
+
+    async def _is_ready(self) -> bool:
+        answers, _ = await self._look()
+        return self._state == "serving" and can_take_sockets(answers, self._topology.holders)
+
+    async def _tell_status(self) -> Mapping[str, object]:
+        answers, since = await self._look()
+        return fleet_status(answers, since, self._digest)
+
+    async def _tell_metrics(self) -> bytes:
+        answers, _ = await self._look()
+        said = await self._calls.ask_all(answers, "metrics", timeout_s=_ASK_S)
+        return self._fleet_metrics.page(answers, dict(zip(answers, said, strict=True)))
 
     async def _asyncapi(self) -> bytes:
         """Read when it is asked for: the routes are the consumers' business, and none of a socket's."""
         return await asyncio.to_thread(_contract_in_force, self._settings)
 
-    async def _metrics(self) -> bytes:
-        names = (*self._topology.holders, *self._topology.consumers)
-        answers = await self._calls.ask_all(names, "metrics", timeout_s=_ASK_S)
-        told: dict[str, Sequence[Metric]] = {
-            name: answer
-            for name, answer in zip(names, answers, strict=True)
-            if not isinstance(answer, Unreachable)
-        }
-        return exposition(merge({GATEWAY: self._port.metrics.collect(), **told}))
-
 
 def _contract_in_force(settings: Settings) -> bytes:
     return asyncapi(public_contract(load_routes(settings.routes), settings))
-
-
-def readiness_of(statuses: Iterable[Any]) -> Readiness:
-    """Ready when every actor serves and no breaker is open; else what is missing, and since when."""
-    reasons: dict[str, object] = {}
-    for status in statuses:
-        if isinstance(status, Unreachable):
-            reasons[status.name] = {"state": "unreachable", "reason": status.reason}
-            continue
-        if status.state in _UNABLE:
-            reasons[status.name] = {"state": status.state}
-        for breaker in status.breakers:
-            if breaker.state == "open":
-                since = datetime.fromtimestamp(breaker.since, UTC).isoformat(timespec="milliseconds")
-                reasons[breaker.name] = {"state": "open", "since": since, "reason": breaker.reason}
-    return Readiness(ready=not reasons, reasons=reasons)

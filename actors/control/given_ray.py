@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from doorstep.actors.control.actor_calls import ActorCalls
-from doorstep.actors.control.actor_process import Report
 from doorstep.actors.control.ray_errors import RayLostError
+from doorstep.actors.control.report import Report
 from doorstep.actors.placement.topology import SUPERVISOR
 
 _ASK_S = 5.0

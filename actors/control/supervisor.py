@@ -9,7 +9,8 @@ import structlog
 from prometheus_client import Metric
 from ray.util import list_named_actors
 
-from doorstep.actors.control.actor_calls import ActorCalls, Unreachable
+from doorstep.actors.control.actor_calls import ActorCalls
+from doorstep.actors.control.report import Unreachable
 from doorstep.actors.placement.topology import GATEWAY, SUPERVISOR, Start, Topology, plan
 from doorstep.actors.runtime.main_task import MainTask
 

@@ -64,7 +64,7 @@ class DeadLetterProducer:
                 await producer.stop()
         except TimeoutError:
             await producer.client.close()
-            logger.warning("the dead-letter producer did not stop in time", seconds=_STOP_S)
+            logger.warning("dead_letter_producer_not_stopped", seconds=_STOP_S)
 
     async def _try(self, waiting: Sequence[_Sending]) -> list[_Sending]:
         """Send once; returns those that are to be sent again."""

@@ -24,6 +24,8 @@ def merge(told: Mapping[str, Sequence[Metric]]) -> list[Metric]:
                 family.name, Metric(family.name, family.documentation, family.type, family.unit)
             )
             for sample in family.samples:
+                if sample.name.endswith("_created"):  # Prometheus makes nothing of it
+                    continue
                 target.samples.append(sample._replace(labels={**sample.labels, "actor": actor}))
     return list(merged.values())
 

@@ -72,8 +72,9 @@ def test_the_log_survives_a_restart_of_everything(deployment: Deployment, names:
 
 
 def test_it_is_ready(deployment: Deployment) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{deployment.port}/readyz", timeout=5) as answer:
-        assert json.load(answer)["ready"] is True
+    assert json.loads(deployment.inside("doorstep", "doorstep", "status", "--json"))["ok"] is True
+    with urllib.request.urlopen(f"http://127.0.0.1:{deployment.port}/healthz", timeout=5) as answer:
+        assert json.load(answer) == {"status": "alive"}
 
 
 def test_nothing_runs_as_root(deployment: Deployment) -> None:

@@ -13,7 +13,7 @@ from doorstep.config.settings import AuthSettings, GatewaySettings
 from doorstep.gateway.auth import Authenticator
 from doorstep.gateway.handover import Parcel, Receiver
 from doorstep.gateway.head import Head
-from doorstep.gateway.http import Page, Readiness, make_pages
+from doorstep.gateway.http import Page, make_pages
 from doorstep.gateway.poll import PollConnection
 from doorstep.gateway.port import PublicPort
 from doorstep.gateway.websocket import SocketLimits, WebSocket
@@ -77,12 +77,8 @@ class Node:
         self.port = 0
 
 
-async def _ready() -> Readiness:
-    return Readiness(True)
-
-
-async def _metrics() -> bytes:
-    return b"doorstep_sockets 0\n"
+async def _asyncapi() -> bytes:
+    return b"{}"
 
 
 async def _broken(_head: Head) -> Page:
@@ -99,7 +95,7 @@ async def running(
 ) -> AsyncIterator[Node]:
     """A node on a free port; its holder's socket is `directory/holder`."""
     path = directory / "holder"
-    pages = {**make_pages(_ready, _metrics, _metrics), "/broken": _broken, "/large": _large}
+    pages = {**make_pages(lambda: True, _asyncapi), "/broken": _broken, "/large": _large}
     public = PublicPort(
         GatewaySettings(**{"port": 0, **settings}), Authenticator(auth), lambda _: path, pages
     )

@@ -1,36 +1,36 @@
-"""What the public port answers by itself."""
+"""What the ports answer by themselves."""
 
 import json
 
 import pytest
 
 from doorstep.gateway.head import parse_head
-from doorstep.gateway.http import Page, Readiness, make_pages, page_for
+from doorstep.gateway.http import Page, Pages, make_admin_pages, make_pages, page_for
 from doorstep.gateway.problem import RefusedError
 from tests.gateway.wire import parse_answer, request
 
 
-class Node:
-    """What the pages ask of their node."""
-
-    def __init__(self) -> None:
-        self.readiness = Readiness(True)
-
-    async def ready(self) -> Readiness:
-        return self.readiness
-
-    async def metrics(self) -> bytes:
-        return b"doorstep_sockets 3\n"
-
-    async def asyncapi(self) -> bytes:
-        return b'{"asyncapi":"3.0.0"}'
+async def _asyncapi() -> bytes:
+    return b'{"asyncapi":"3.0.0"}'
 
 
-async def ask(target: str, *, method: str = "GET", node: Node | None = None) -> Page:
-    node = node or Node()
+async def ask(target: str, *, method: str = "GET", pages: Pages | None = None) -> Page:
     head = parse_head(request(target, method=method))
     assert head is not None
-    return await page_for(make_pages(node.ready, node.metrics, node.asyncapi), head)
+    return await page_for(pages or make_pages(lambda: True, _asyncapi), head)
+
+
+def admin_pages(*, good: bool) -> Pages:
+    async def ready() -> bool:
+        return good
+
+    async def status() -> dict[str, object]:
+        return {"ok": good}
+
+    async def metrics() -> bytes:
+        return b"doorstep_sockets 3\n"
+
+    return make_admin_pages(lambda: good, ready, status, metrics)
 
 
 async def test_alive_is_alive() -> None:
@@ -40,18 +40,24 @@ async def test_alive_is_alive() -> None:
     assert answer.headers["x"] == "y"
 
 
-async def test_ready_says_which_breaker_is_open_and_since_when() -> None:
-    node = Node()
-    page = await ask("/readyz", node=node)
-    assert (page.status, json.loads(page.body)) == (200, {"ready": True, "reasons": {}})
-    node.readiness = Readiness(False, {"redis": {"open_since": 1_790_000_000.5}})
-    page = await ask("/readyz", node=node)
-    assert page.status == 503
-    assert json.loads(page.body) == {"ready": False, "reasons": {"redis": {"open_since": 1_790_000_000.5}}}
+async def test_it_says_when_it_is_unwell() -> None:
+    page = await ask("/healthz", pages=make_pages(lambda: False, _asyncapi))
+    assert (page.status, json.loads(page.body)) == (503, {"status": "unwell"})
+
+
+@pytest.mark.parametrize(("good", "status"), [(True, 200), (False, 503)])
+async def test_operators_probe_life_and_readiness(good: bool, status: int) -> None:
+    pages = admin_pages(good=good)
+    page = await ask("/livez", pages=pages)
+    assert (page.status, json.loads(page.body)) == (status, {"live": good})
+    page = await ask("/readyz", pages=pages)
+    assert (page.status, json.loads(page.body)) == (status, {"ready": good})
+    page = await ask("/status", pages=pages)
+    assert (page.status, json.loads(page.body)) == (200, {"ok": good})
 
 
 async def test_metrics_and_contract_are_passed_through() -> None:
-    page = await ask("/metrics")
+    page = await ask("/metrics", pages=admin_pages(good=True))
     assert page.body == b"doorstep_sockets 3\n"
     assert page.content_type.startswith("text/plain; version=0.0.4")
     page = await ask("/asyncapi.json")
@@ -66,6 +72,7 @@ async def test_the_endpoint_is_this_host() -> None:
     ("method", "path", "status", "code"),
     [
         ("GET", "/nope", 404, "not_found"),
+        ("GET", "/metrics", 404, "not_found"),
         ("GET", "/", 404, "not_found"),
         ("POST", "/nope", 404, "not_found"),
         ("POST", "/healthz", 405, "method_not_allowed"),

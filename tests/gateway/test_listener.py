@@ -80,7 +80,7 @@ async def test_without_descriptors_it_waits_and_says_so_once(
         sock.starved = False
         await _until(accepted, 1)
         client.close()
-    assert "".join(capfd.readouterr()).count("listener.accept_failed") == 1
+    assert "".join(capfd.readouterr()).count("accept_failed") == 1
 
 
 async def test_it_can_be_closed_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,8 +134,11 @@ async def test_who_is_told_which_holder(private_directory: Path) -> None:
     ("target", "status"),
     [
         ("/healthz", 200),
-        ("/readyz", 200),
-        ("/metrics", 200),
+        ("/asyncapi.json", 200),
+        ("/livez", 404),
+        ("/readyz", 404),
+        ("/status", 404),
+        ("/metrics", 404),
         ("/v1/endpoint", 200),
         ("/nope", 404),
         ("/", 404),
@@ -232,7 +235,7 @@ async def test_refusals_are_counted_by_code_and_logged_at_a_rate(
     counted = {each.labels["code"]: each.value for each in family.samples if each.name.endswith("_total")}
     assert counted == {"upgrade_required": 30, "origin_not_allowed": 30, "malformed_head": 30}
     log = "".join(capfd.readouterr())
-    assert log.count("port.refused") == 3
+    assert log.count("request_refused") == 3
     for fact in ("https://evil.test", "here.test", "DOORSTEP_GATEWAY__ALLOWED_ORIGINS"):
         assert fact in log
 
@@ -581,7 +584,7 @@ async def test_without_free_descriptors_clients_wait(
     data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 10_000), 5)
     assert data.startswith(b"HTTP/1.1 400 ")
     client.close()
-    assert "".join(capfd.readouterr()).count("listener.accept_failed") == 1
+    assert "".join(capfd.readouterr()).count("accept_failed") == 1
     assert caplog.text == ""
 
 
@@ -656,7 +659,7 @@ async def test_no_log_shows_a_token(
             client.send(frame(TEXT, client_op), frame(TEXT, client_op, rsv=1))
             await client.frames()
     shown = "".join(capfd.readouterr()) + caplog.text
-    assert "port.hand_over_failed" in shown
+    assert "handover_failed" in shown
     shown += repr(node.holder.parcels)
     for text in used:
         for part in text.split(".")[1:]:

@@ -33,6 +33,7 @@ class Service:
     def __init__(self, directory: Path, kafka: str, redis: str, group: str, env: Mapping[str, str]) -> None:
         """`env`: more settings, by their environment names."""
         self.port = free_port()
+        self.admin_port = free_port()
         self.process = ServerProcess(
             [str(Path(sys.executable).with_name("doorstep")), "serve"],
             log=directory / "doorstep.log",
@@ -42,6 +43,7 @@ class Service:
                 "DOORSTEP_REDIS__URL": redis,
                 "DOORSTEP_AUTH__HS256_SECRET": SECRET,
                 "DOORSTEP_GATEWAY__PORT": str(self.port),
+                "DOORSTEP_ADMIN__PORT": str(self.admin_port),
                 **env,
             },
         )
@@ -61,17 +63,32 @@ class Service:
         return self.process.stop(within_s)
 
     def is_ready(self) -> bool:
-        """Whether `/readyz` says so."""
-        return bool(self.readiness().get("ready"))
+        """Whether all is well with it."""
+        return bool(self.status().get("ok"))
 
-    def readiness(self) -> dict[str, Any]:
-        """What `/readyz` says; empty when nobody answers."""
+    def status(self) -> dict[str, Any]:
+        """What `/status` says; empty when nobody answers."""
         try:
-            return dict(json.loads(self.get("/readyz")))
-        except urllib.error.HTTPError as refusal:
-            return dict(json.loads(refusal.read()))
+            return dict(json.loads(self.ask("/status")))
         except OSError:
             return {}
+
+    def troubles(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """What `/status` says is wrong, by actor and what it is."""
+        return {(each["actor"], each["what"]): each for each in self.status().get("troubles", ())}
+
+    def ask(self, path: str) -> bytes:
+        """The body of an answer of the admin port."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=10) as answer:
+            return bytes(answer.read())
+
+    def probe(self, path: str) -> int:
+        """The status of an answer of the admin port."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refusal:
+            return refusal.code
 
     def get(self, path: str) -> bytes:
         """The body of an answer of the public port."""
@@ -101,5 +118,5 @@ class Service:
         os.kill(self.actors(kind)[which].pid, signal.SIGKILL)
 
     def wait_until_ready(self, within_s: float = 30) -> None:
-        """Wait for `/readyz` to say yes."""
+        """Wait until all is well with it."""
         self.process.wait_until(self.is_ready, what="doorstep serve", timeout_s=within_s)

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,23 @@ def test_status_of_nobody_is_an_error(run: CliRunner) -> None:
     result = run.invoke(app, ["status", "--url", "http://127.0.0.1:1"])
     assert result.exit_code == 2
     assert "does not answer" in result.output
+
+
+def test_the_version_is_printed(run: CliRunner) -> None:
+    assert run.invoke(app, ["--version"]).stdout.strip() == version("doorstep")
+
+
+def test_a_port_that_others_have_ends_serve_at_once(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("DOORSTEP_ADMIN__PORT", str(other.getsockname()[1]))
+        result = run.invoke(app, ["serve"])
+    assert result.exit_code == 2
+    assert "DOORSTEP_ADMIN__PORT" in result.output
+
+
+def test_the_command_is_there_without_ray() -> None:
+    script = "import sys, doorstep.actors.commands.app; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,49 @@
+"""The service as one process sees it: what it says of its start, its end and Ray, and its exit status."""
+
+import asyncio
+import sys
+
+import structlog
+
+from doorstep.actors.control.cluster import Cluster, OtherActorsError, StartError
+from doorstep.actors.control.ray_errors import RayLostError
+from doorstep.actors.runtime.logging import Output, configure_logs
+from doorstep.actors.runtime.signals import end_on_signals
+from doorstep.config.settings import Settings
+from doorstep.config.version import VERSION
+
+_NOT_STARTED, _BAD_SETUP, _RAY_LOST = 1, 2, 3
+
+logger = structlog.get_logger(__name__)
+
+
+async def serve_until_stopped(settings: Settings, *, replace: bool) -> int:
+    """Run everything; returns the exit status, see `doorstep serve --help`."""
+    end_on_signals()
+    configure_logs(settings, "serve")
+    sys.stdout = Output("stdout")  # Ray's messages for people
+    logger.info("starting", version=VERSION)
+    try:
+        async with Cluster(settings, replace=replace) as cluster:
+            logger.info("serving", url=cluster.url)
+            await _follow(cluster)
+    except OtherActorsError as error:
+        logger.error("other_actors", error=str(error))
+        return _BAD_SETUP
+    except StartError as error:
+        logger.error("not_started", error=str(error))
+        return _NOT_STARTED
+    except RayLostError:
+        return _RAY_LOST
+    except asyncio.CancelledError:
+        logger.info("stopped")
+    return 0
+
+
+async def _follow(cluster: Cluster) -> None:
+    """Say what is wrong before the end of everything begins."""
+    try:
+        await cluster.watch()
+    except RayLostError as error:
+        logger.critical("ray_lost", error=str(error))
+        raise

@@ -1,0 +1,106 @@
+"""What is said of all actors together."""
+
+from dataclasses import dataclass
+
+import orjson
+
+from doorstep.actors.control.fleet_metrics import FleetMetrics
+from doorstep.actors.control.fleet_status import Since, can_take_sockets, fleet_status, troubles_of
+from doorstep.actors.control.report import Report, Unreachable
+from doorstep.actors.holding.metrics import HolderMetrics
+from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
+
+AWAY = Unreachable("consumer-0", "no answer within 1 s")
+
+
+@dataclass(frozen=True)
+class AnyStatus:
+    """As much of a status as there is to all of them."""
+
+    name: str
+    state: str
+    breakers: tuple[BreakerStatus, ...] = ()
+
+
+def report(name: str, state: str = "serving", *breakers: BreakerStatus, digest: str = "d") -> Report:
+    return Report(AnyStatus(name, state, breakers), "1.0", digest, 7, 5.0, 2)
+
+
+def opened(name: str, reason: str) -> BreakerStatus:
+    breaker = Breaker(name)
+    breaker.failure(ConnectionError(reason), "append")
+    return breaker.status
+
+
+def test_it_is_well_when_everybody_serves() -> None:
+    answers = {"holder-0": report("holder-0"), "consumer-0": report("consumer-0", "running")}
+    told = fleet_status(answers, {"holder-0": 1.0, "consumer-0": 2.0}, "d")
+    assert (told["ok"], told["troubles"]) == (True, [])
+    actors = orjson.loads(orjson.dumps(told))["actors"]
+    assert actors["holder-0"]["since"] == "1970-01-01T00:00:01.000+00:00"
+    assert actors["holder-0"]["process"]["restarts"] == 2
+
+
+def test_two_open_breakers_of_one_name_are_both_told() -> None:
+    answers = {
+        name: report(name, "serving", opened("redis", f"refused {name}")) for name in ("holder-0", "holder-1")
+    }
+    troubles = list(troubles_of(answers, {}, "d"))
+    assert [(each.actor, each.what, each.state) for each in troubles] == [
+        ("holder-0", "redis", "open"),
+        ("holder-1", "redis", "open"),
+    ]
+    assert [str(each.reason).endswith(each.actor) for each in troubles] == [True, True]
+
+
+def test_who_is_away_not_ready_or_another_is_told() -> None:
+    answers: dict[str, Report | Unreachable] = {
+        "consumer-0": AWAY,
+        "holder-0": report("holder-0", "starting"),
+        "holder-1": report("holder-1", digest="e"),
+    }
+    troubles = {each.actor: each for each in troubles_of(answers, {"consumer-0": 1.0, "holder-0": 2.0}, "d")}
+    assert {name: each.state for name, each in troubles.items()} == {
+        "consumer-0": "unreachable",
+        "holder-0": "starting",
+        "holder-1": "differs",
+    }
+    assert (troubles["consumer-0"].since, troubles["consumer-0"].reason) == (1.0, AWAY.reason)
+
+
+def test_sockets_need_their_holders_only() -> None:
+    without_redis = report("holder-0", "serving", opened("redis", "refused"))
+    answers: dict[str, Report | Unreachable] = {"holder-0": without_redis, "consumer-0": AWAY}
+    assert can_take_sockets(answers, ["holder-0"])
+    assert not can_take_sockets({"holder-0": report("holder-0", "starting")}, ["holder-0"])
+    assert not can_take_sockets({"holder-0": Unreachable("holder-0", "dead")}, ["holder-0"])
+
+
+def test_it_is_known_since_when() -> None:
+    since = Since()
+    assert since.see({"a": report("a", "starting")}, 1.0) == {"a": 1.0}
+    assert since.see({"a": report("a", "starting")}, 2.0) == {"a": 1.0}
+    assert since.see({"a": AWAY}, 3.0) == {"a": 3.0}
+    assert since.see({"a": AWAY}, 4.0) == {"a": 3.0}
+
+
+def test_who_is_away_is_shown_with_what_it_said_last() -> None:
+    fleet, counted = FleetMetrics(), HolderMetrics()
+    counted.pushes.inc(3)
+    fleet.page({"holder-0": report("holder-0")}, {"holder-0": counted.collect()})
+    away = Unreachable("holder-0", "dead")
+    page = fleet.page({"holder-0": away}, {"holder-0": away}).decode()
+    assert 'doorstep_pushes_total{actor="holder-0"} 3.0' in page
+    assert 'doorstep_actor_up{actor="holder-0"} 0.0' in page
+    assert 'doorstep_actor_restarts_total{actor="holder-0"} 2.0' in page
+
+
+def test_metrics_of_many_actors_are_one_page() -> None:
+    one, two = HolderMetrics(), HolderMetrics()
+    one.pushes.inc(3)
+    two.pushes.inc(4)
+    answers = {name: report(name) for name in ("holder-0", "holder-1")}
+    page = FleetMetrics().page(answers, {"holder-0": one.collect(), "holder-1": two.collect()}).decode()
+    assert 'doorstep_pushes_total{actor="holder-0"} 3.0' in page
+    assert 'doorstep_pushes_total{actor="holder-1"} 4.0' in page
+    assert page.count("# TYPE doorstep_pushes_total") == 1

@@ -1,0 +1,81 @@
+"""What operators see of a running service, and of one of whose actors dies."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Launch
+from tests.support.components import missing, used
+from tests.support.service import Service
+
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+@pytest.fixture(scope="module")
+def service(launch: Launch) -> Iterator[Service]:
+    """One for all tests here."""
+    with launch() as service:
+        yield service
+
+
+def test_its_probes_and_status(service: Service) -> None:
+    assert [service.probe(path) for path in ("/livez", "/readyz", "/status", "/metrics")] == [200] * 4
+    told = service.status()
+    assert set(told["actors"]) == {"supervisor", "holder-0", "consumer-0", "gateway"}
+    assert len({actor["process"]["digest"] for actor in told["actors"].values()}) == 1
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/status", "/metrics"])
+def test_the_public_port_says_nothing_of_it(service: Service, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        service.get(path)
+    assert json.loads(service.get("/healthz")) == {"status": "alive"}
+
+
+def test_the_metrics_are_those_of_the_manual(service: Service) -> None:
+    types = re.findall(r"^# TYPE (\S+) (\S+)$", service.ask("/metrics").decode(), re.MULTILINE)
+    manual = OPERATIONS.read_text().partition("## Metrics")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", manual, re.MULTILINE)
+    assert sorted(rows) == sorted(types)
+
+
+def test_prometheus_finds_nothing_wrong_with_the_metrics(service: Service) -> None:
+    promtool = shutil.which("promtool") or missing("promtool", "on Debian: apt-get install prometheus")
+    used["promtool"] = promtool
+    command = [promtool, "check", "metrics"]
+    checked = subprocess.run(command, input=service.ask("/metrics"), capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+def test_the_command_tells_people(service: Service) -> None:
+    url = f"http://127.0.0.1:{service.admin_port}"
+    command = [str(Path(sys.executable).with_name("doorstep")), "status", "--url", url]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^holder-0 +serving ", table, re.MULTILINE)
+    assert "all is well" in table
+    told = subprocess.run([*command, "--json"], capture_output=True, check=True).stdout
+    assert json.loads(told)["ok"] is True
+
+
+def test_an_actor_that_dies_is_seen_and_every_line_is_json(service: Service) -> None:
+    service.kill("Holder")
+    service.process.wait_until(lambda: "holder-0" in _restarted(service), what="a restart", timeout_s=60)
+    service.wait_until_ready()
+    lines = [json.loads(line) for line in service.process.log.read_text().splitlines()]
+    assert all({"actor", "level", "event", "timestamp"} <= set(line) for line in lines)
+    restarts = [line for line in lines if line["event"] == "actor_restarted"]
+    assert [(line["actor"], line["level"]) for line in restarts] == [("holder-0", "warning")]
+    assert {line["event"] for line in lines if not re.fullmatch(r"[a-z0-9_]+", line["event"])} == set()
+
+
+def _restarted(service: Service) -> set[str]:
+    page = service.ask("/metrics").decode()
+    return set(re.findall(r'^doorstep_actor_restarts_total\{actor="([^"]+)"\} 1', page, re.MULTILINE))
