@@ -1,4 +1,4 @@
-"""The Kafka records of a benchmark, and the notification that each is to become."""
+"""The Kafka records of a benchmark, and the notification that each should become."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

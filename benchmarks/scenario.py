@@ -44,7 +44,7 @@ class _Part(BaseModel):
 
 
 class Claim(_Part):
-    """Something that is to hold: `p99_ms <= 30`, `cpu_us <= 0.8 * peer`, `rate_per_s >= 2.5 * peer`,
+    """Something that has to hold: `p99_ms <= 30`, `cpu_us <= 0.8 * peer`, `rate_per_s >= 2.5 * peer`,
     `p99_ms <= 1.2 * ours/all read` (another load), `p99_ms <= 1.2 * peer@steady` (another scenario)."""
 
     text: str

@@ -170,7 +170,7 @@ class Stage:
 def _warm_up(duration_s: float) -> Scenario:
     return Scenario(
         name="warm-up",
-        about="Caches, just-in-time compilers, consumer groups: none of them is to be measured.",
+        about="Caches, just-in-time compilers, consumer groups: none of them should be measured.",
         users=200,
         load=(
             Load(name="until it answers", rate=100, duration_s=0.5),

@@ -114,7 +114,7 @@ class TeacherNotificationRequestedV1(Contract):
     """A service asks for a notification of one teacher."""
 
     teacher_id: str
-    """Who is to be notified."""
+    """The teacher to notify."""
     notification_type: str
     """The name that the browser sees as the notification's event."""
     category: str

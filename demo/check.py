@@ -78,7 +78,7 @@ class Client:
             reader.cancel()
 
     async def upload(self, samples: Sequence[Sample]) -> None:
-        """Register a batch and upload files to it, as one form; those without text are to be refused."""
+        """Register a batch and upload files to it, as one form; those without text should be refused."""
         wanted = {"expected_essay_count": len(samples), "course_code": self.evidence.teacher.course_code}
         batch = await self._post("/v1/batches/register", json=wanted)
         form = aiohttp.FormData({"batch_id": batch["batch_id"]}, quote_fields=False)

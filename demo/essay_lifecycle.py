@@ -58,7 +58,7 @@ class Slots:
         self._answers: dict[str, Assigned | Excess] = {}
 
     def register(self, batch_id: str, essay_ids: Iterable[str]) -> Sequence[Assigned | Excess]:
-        """A batch becomes known (once: a repeat changes nothing); returns answers for what waited for it."""
+        """Register a batch (a repeat changes nothing); returns the answers for what waited for it."""
         self._free.setdefault(batch_id, deque(essay_ids))
         return [self._answer(content) for content in self._waiting.pop(batch_id, ())]
 

@@ -42,7 +42,7 @@ class Identity:
 
     @web.middleware
     async def identify(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let nobody without a valid token at the services under `/v1/`."""
+        """Refuse requests under `/v1/` that have no valid token."""
         if request.path.startswith("/v1/"):
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
             if scheme.lower() != "bearer":

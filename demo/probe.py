@@ -9,7 +9,7 @@ from doorstep.demo.identity import Identity
 
 
 async def send_probe(url: str, gateway_url: str, identity: Identity) -> None:
-    """Upload a file as a user nobody else is; returns when the news of its essay can be had from Doorstep.
+    """Upload a file as a user of its own; returns when Doorstep has the notification of its essay.
 
     `url`: of the services. Raises `aiohttp.ClientError` where one of them refuses or is out of reach.
     """

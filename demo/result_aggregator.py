@@ -37,7 +37,7 @@ class EssayFile:
 
 @dataclass(slots=True)
 class BatchView:
-    """One batch; without a user until its registration has come."""
+    """One batch; its user is unknown until its registration arrives."""
 
     batch_id: str
     user_id: str | None = None

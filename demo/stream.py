@@ -1,4 +1,4 @@
-"""How the demo's services speak to Kafka: one publishes, another is told of every record from now on."""
+"""How the demo's services speak to Kafka: one publishes, another hears of every record from now on."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ class Publisher:
     """Publishes envelopes in the name of one service."""
 
     def __init__(self, producer: AIOKafkaProducer, service: str, patience_s: float | None = None) -> None:
-        """`patience_s`: how long to wait for Kafka's word; None: as long as it takes."""
+        """`patience_s`: how long to wait for Kafka's confirmation; None: as long as it takes."""
         self._producer = producer
         self._service = service
         self._patience_s = patience_s

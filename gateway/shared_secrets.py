@@ -39,7 +39,7 @@ class SharedSecrets:
 
     @property
     def signing(self) -> bytes:
-        """The secret that tokens are to be signed with; `IndexError` where there is none."""
+        """The secret to sign tokens with; `IndexError` where there is none."""
         self._look()
         return self._secrets[0].secret
 

@@ -124,7 +124,7 @@ class Subscriber(ABC):
 
     @abstractmethod
     def close(self, code: CloseCode, after_ms: int = 0) -> None:
-        """End it from this side; the client is to come back after so long."""
+        """End it from this side; the client should come back after so long."""
 
     @abstractmethod
     def _break_off(self) -> None:

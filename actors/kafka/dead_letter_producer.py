@@ -67,7 +67,7 @@ class DeadLetterProducer:
             logger.warning("dead_letter_producer_not_stopped", seconds=_STOP_S)
 
     async def _try(self, waiting: Sequence[_Sending]) -> list[_Sending]:
-        """Send once; returns those that are to be sent again."""
+        """Send once; returns those that have to be sent again."""
         producer = await self._connected()
         outcomes = await asyncio.gather(*(self._put(producer, one.form) for one in waiting))
         failed = [(one, error) for one, error in zip(waiting, outcomes, strict=True) if error is not None]

@@ -1,1 +1,1 @@
-"""Which actors there are to be, and where. Pure."""
+"""Which actors are wanted, and where. Pure."""

@@ -1,4 +1,4 @@
-"""Which actors there are to be, and what is to be done about those that are not. Pure."""
+"""Which actors are wanted, and how to get there from those that exist. Pure."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -31,10 +31,10 @@ class BreakerStatus:
 
 
 class Breaker:
-    """Whether a server is in reach, by what is done with it. Starts closed.
+    """Whether a server can be reached, judged by the work done with it. Starts closed.
 
     It is open while any `operation` has failed and not worked since: a server that answers reads and refuses
-    writes is not in reach.
+    writes counts as out of reach.
     """
 
     def __init__(self, name: str, on_change: Callable[[bool], None] = lambda _: None) -> None:

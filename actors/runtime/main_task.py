@@ -1,4 +1,4 @@
-"""The main task of an actor: what the actor lives for, and what it does not outlive.
+"""The main task of an actor: what it lives for, and does not outlive.
 
 An actor whose main task is over would go on answering calls and do nothing. So it dies loudly: the exception
 goes to the log, the process ends, and whoever keeps the actor alive (Ray, the supervisor) starts it again.

@@ -48,7 +48,7 @@ async def _p99_during_a_flood(service: Service, names: Names) -> float:
     for flooder in flooders:
         sent, connections = map(int, (await asyncio.to_thread(flooder.communicate))[0].split())
         assert sent > 1_000_000
-        assert connections > 1, "who floods is to be closed"
+        assert connections > 1, "who floods should be closed"
     ordered = sorted(wait for each in waits for wait in each)
     return ordered[len(ordered) * 99 // 100]
 

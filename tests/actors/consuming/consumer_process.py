@@ -13,7 +13,7 @@ from doorstep.config.settings import Settings
 
 
 def write_settings(path: Path, settings: Settings) -> None:
-    """Write what the process is to be given."""
+    """Write the settings that the process reads."""
     path.write_bytes(pickle.dumps(settings))
 
 

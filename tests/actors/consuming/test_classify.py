@@ -1,4 +1,4 @@
-"""Records are sorted by what is to be done with them, each kind in its order."""
+"""Records are sorted by what has to be done with them, each kind in its order."""
 
 from doorstep.actors.consuming.classify import classify
 from doorstep.config.routes import load_routes
