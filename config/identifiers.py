@@ -1,9 +1,12 @@
-"""What a user id or a batch id may be, wherever it comes from: both become parts of Redis keys. Pure."""
+"""What user and batch ids may be, which become parts of Redis keys, and the names of events. Pure."""
 
 import re
 from functools import lru_cache
 
 MAX_IDENTIFIER_BYTES = 256
+
+RESERVED_PREFIX = "doorstep."
+"""Events whose names start with it are the server's own messages; no producer may send one."""
 
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f{}\ud800-\udfff]")
 _SURELY_SHORT = MAX_IDENTIFIER_BYTES // 4

@@ -16,14 +16,11 @@ from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, 
 
 from doorstep.config import contracts
 from doorstep.config.contracts import Contract, Envelope
-from doorstep.config.identifiers import identifier_fault
-from doorstep.config.routes_file import ContextTable, EventTable, Problem, RoutesError, Tables, read_tables
+from doorstep.config.identifiers import RESERVED_PREFIX, identifier_fault
+from doorstep.config.routes_file import ContextTable, EventTable, Mistake, RoutesError, Tables, read_tables
 from doorstep.config.sources import Source, SourceError, compile_source, read_together
 
-__all__ = ["ContextRoute", "EventRoute", "Problem", "Route", "RouteTable", "RoutesError", "load_routes"]
-
-RESERVED_PREFIX = "doorstep."
-"""Names of events that start so are the server's own."""
+__all__ = ["ContextRoute", "EventRoute", "Mistake", "Route", "RouteTable", "RoutesError", "load_routes"]
 
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 """Kafka's rule for the names of topics."""
@@ -104,46 +101,46 @@ def load_routes(path: Path) -> RouteTable:
     names everything that is wrong in the file.
     """
     tables, misshapen = read_tables(path)
-    problems = [*misshapen, *_wrong_topics(tables), *_wrong_events(tables), *_missing_contexts(tables)]
+    mistakes = [*misshapen, *_wrong_topics(tables), *_wrong_events(tables), *_missing_contexts(tables)]
     routes: list[Route] = []
     for name, table in tables.items():
-        routes += _compiled(name, table, problems)
-    if problems:
-        raise RoutesError(path, problems)
+        routes += _compiled(name, table, mistakes)
+    if mistakes:
+        raise RoutesError(path, mistakes)
     return RouteTable({topic: route for route in routes for topic in sorted(route.topics)})
 
 
-def _wrong_topics(tables: Tables) -> Iterator[Problem]:
+def _wrong_topics(tables: Tables) -> Iterator[Mistake]:
     seen: dict[str, str] = {}
     for name, table in tables.items():
         for topic in table.topics:
             if not _TOPIC.fullmatch(topic):
-                yield Problem(name, "topics", f'"{topic}" can\'t be the name of a Kafka topic: correct it')
+                yield Mistake(name, "topics", f'"{topic}" can\'t be the name of a Kafka topic: correct it')
             elif topic in seen:
                 where = "twice here" if seen[topic] == name else f"in [{seen[topic]}] too"
-                yield Problem(name, "topics", f'"{topic}" is {where}: a topic has one route, remove one')
+                yield Mistake(name, "topics", f'"{topic}" is {where}: a topic has one route, remove one')
             seen.setdefault(topic, name)
 
 
-def _missing_contexts(tables: Tables) -> Iterator[Problem]:
+def _missing_contexts(tables: Tables) -> Iterator[Mistake]:
     if any(isinstance(table, ContextTable) for table in tables.values()):
         return
     for name, table in tables.items():
         if isinstance(table, EventTable) and table.user_from_batch is not None:
             message = "needs a table [context.<name>] that tells the user of a batch: add one, or give user"
-            yield Problem(name, "user_from_batch", message)
+            yield Mistake(name, "user_from_batch", message)
 
 
-def _wrong_events(tables: Tables) -> Iterator[Problem]:
+def _wrong_events(tables: Tables) -> Iterator[Mistake]:
     for name, table in tables.items():
         if not isinstance(table, EventTable):
             continue
         if (table.user is None) == (table.user_from_batch is None):
-            yield Problem(name, "user", "or user_from_batch must be given, and only one of them")
+            yield Mistake(name, "user", "or user_from_batch must be given, and only one of them")
         if (table.event is None) == (table.event_from is None):
-            yield Problem(name, "event", "or event_from must be given, and only one of them")
+            yield Mistake(name, "event", "or event_from must be given, and only one of them")
         if table.event is not None and (fault := event_name_fault(table.event)):
-            yield Problem(name, "event", f'"{table.event}" {fault}: choose another name')
+            yield Mistake(name, "event", f'"{table.event}" {fault}: choose another name')
 
 
 @lru_cache(maxsize=4096)
@@ -195,16 +192,16 @@ def _envelope(contract: type[BaseModel]) -> type[Envelope]:
 
 
 _NOWHERE = Source((), lambda _: None, frozenset())
-"""Stands for what couldn't be found, until all problems of the file are known."""
+"""Stands for what couldn't be found, until all mistakes of the file are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Lookup:
-    """Finds the values that one table names. What can't be found is added to `problems`."""
+    """Finds the values that one table names. What can't be found is added to `mistakes`."""
 
     table: str
     envelope: type[Envelope]
-    problems: list[Problem]
+    mistakes: list[Mistake]
 
     def anything(self, field: str, paths: Sequence[str]) -> Source:
         """Whatever is at one of these paths."""
@@ -239,17 +236,17 @@ class _Lookup:
         return self._failed(field, f'"{source.text}" is of type {found}, but must be {what}: take another')
 
     def _failed(self, field: str, message: str) -> Source:
-        self.problems.append(Problem(self.table, field, message))
+        self.mistakes.append(Mistake(self.table, field, message))
         return _NOWHERE
 
 
-def _compiled(name: str, table: EventTable | ContextTable, problems: list[Problem]) -> Iterator[Route]:
-    """The route of a table, good for use if there are no problems; none where the contract is missing."""
+def _compiled(name: str, table: EventTable | ContextTable, mistakes: list[Mistake]) -> Iterator[Route]:
+    """The route of a table, good for use if there are no mistakes; none where the contract is missing."""
     try:
         contract = _find_contract(table.contract)
-        lookup = _Lookup(name, _envelope(contract), problems)
+        lookup = _Lookup(name, _envelope(contract), mistakes)
     except _ContractError as error:
-        problems.append(Problem(name, "contract", str(error)))
+        mistakes.append(Mistake(name, "contract", str(error)))
         return
     if isinstance(table, EventTable):
         yield _event_route(table, contract, lookup)

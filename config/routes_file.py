@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Mistake:
     """One thing that is wrong in a routes file."""
 
     route: str
@@ -28,13 +28,13 @@ class Problem:
 class RoutesError(ValueError):
     """The routes file can't be used: the operator's fault. Names all that is wrong in it, a line each."""
 
-    def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
+    def __init__(self, path: Path, mistakes: Sequence[Mistake]) -> None:
+        super().__init__("\n".join(f"{path}: {mistake}" for mistake in mistakes))
         self.path = path
-        self.problems = tuple(problems)
+        self.mistakes = tuple(mistakes)
 
-    def __reduce__(self) -> tuple[type["RoutesError"], tuple[Path, Sequence[Problem]]]:
-        return type(self), (self.path, self.problems)
+    def __reduce__(self) -> tuple[type["RoutesError"], tuple[Path, Sequence[Mistake]]]:
+        return type(self), (self.path, self.mistakes)
 
 
 def _as_list(value: Any) -> Any:
@@ -81,23 +81,23 @@ Tables = Mapping[str, EventTable | ContextTable]
 _FORMS: Mapping[str, type[EventTable | ContextTable]] = {"route": EventTable, "context": ContextTable}
 
 
-def read_tables(path: Path) -> tuple[Tables, Sequence[Problem]]:
+def read_tables(path: Path) -> tuple[Tables, Sequence[Mistake]]:
     """Read the file: the tables of the right form, and what is wrong with the others.
 
     Raises `RoutesError` for a file that can't be read, isn't TOML, or has no tables.
     """
     tables: dict[str, EventTable | ContextTable] = {}
-    problems: list[Problem] = []
+    mistakes: list[Mistake] = []
     for kind, name, content in _contents(path):
         form = _FORMS.get(kind)
         if form is None or not isinstance(content, dict):
-            problems.append(Problem("", f"{kind}.{name}".rstrip("."), _NOT_A_TABLE))
+            mistakes.append(Mistake("", f"{kind}.{name}".rstrip("."), _NOT_A_TABLE))
             continue
         try:
             tables[f"{kind}.{name}"] = form.model_validate(content)
         except ValidationError as error:
-            problems += _misshapen(f"{kind}.{name}", form, error)
-    return tables, problems
+            mistakes += _misshapen(f"{kind}.{name}", form, error)
+    return tables, mistakes
 
 
 _NOT_A_TABLE = "isn't known here: a routes file has tables [route.<name>] and [context.<name>], nothing else"
@@ -125,15 +125,15 @@ def _parsed(path: Path) -> Mapping[str, object]:
 
 
 def _unusable(path: Path, message: str) -> RoutesError:
-    return RoutesError(path, [Problem("", "", message)])
+    return RoutesError(path, [Mistake("", "", message)])
 
 
-def _misshapen(table: str, form: type[Table], error: ValidationError) -> Iterator[Problem]:
+def _misshapen(table: str, form: type[Table], error: ValidationError) -> Iterator[Mistake]:
     for detail in error.errors(include_url=False, include_input=False):
         field = ".".join(map(str, detail["loc"]))
         if detail["type"] == "extra_forbidden":
-            yield Problem(table, field, f"isn't known here: remove it, or use {', '.join(form.model_fields)}")
+            yield Mistake(table, field, f"isn't known here: remove it, or use {', '.join(form.model_fields)}")
         elif detail["type"] == "missing":
-            yield Problem(table, field, "is missing: add it")
+            yield Mistake(table, field, "is missing: add it")
         else:
-            yield Problem(table, field, f"has the wrong form: {detail['msg'].lower()}")
+            yield Mistake(table, field, f"has the wrong form: {detail['msg'].lower()}")

@@ -11,11 +11,11 @@ from typing import Any
 
 import aiohttp
 
+from doorstep.config.identifiers import RESERVED_PREFIX
 from doorstep.demo.app import Demo
 from doorstep.demo.evidence import ASSIGNED, FAILED, Evidence, Seen, Sent, judge, report
 from doorstep.demo.samples import Sample, sample_essays
 from doorstep.demo.teachers import TEACHERS, Teacher
-from doorstep.gateway.messages import RESERVED_PREFIX
 
 ESSAYS = 30
 

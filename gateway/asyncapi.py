@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from doorstep.config.identifiers import RESERVED_PREFIX
 from doorstep.gateway.json_schema import Schema
 from doorstep.gateway.public_contract import PublicContract, control_schema, notification_schema
 
@@ -86,4 +87,4 @@ def _message(payload: Schema, meaning: str) -> Mapping[str, Any]:
 
 
 def _key(event: str) -> str:
-    return event.removeprefix("doorstep.")
+    return event.removeprefix(RESERVED_PREFIX)

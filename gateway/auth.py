@@ -19,11 +19,11 @@ from doorstep.config.identifiers import identifier_fault
 from doorstep.config.settings import AuthSettings
 from doorstep.gateway.head import Head
 from doorstep.gateway.key_set import KeySet, KeysUnavailableError
+from doorstep.gateway.messages import MAX_TOKEN_CHARS
 from doorstep.gateway.query import fields_of
 from doorstep.gateway.secret import ALGORITHM
 from doorstep.gateway.shared_secrets import SharedSecrets
 
-MAX_TOKEN_BYTES = 8192
 MAX_TIME_S = 253402300800
 """The first second of the year 10000."""
 
@@ -98,8 +98,8 @@ class Authenticator:
 
     async def authenticate(self, token: str) -> Claims:
         """The claims of a valid token; raises `AuthError`."""
-        if len(token) > MAX_TOKEN_BYTES:
-            raise AuthError("token_invalid", f"the token is longer than {MAX_TOKEN_BYTES} bytes")
+        if len(token) > MAX_TOKEN_CHARS:
+            raise AuthError("token_invalid", f"the token is longer than {MAX_TOKEN_CHARS} characters")
         payload = self._secrets.payload_of(token, time.time())
         if payload is None:
             payload = await self._payload_of(token, _header_of(token))

@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 import orjson
 
 from doorstep.config.contracts import Contract
+from doorstep.config.identifiers import RESERVED_PREFIX
 from doorstep.gateway.cursor import Cursor, CursorError
 
-RESERVED_PREFIX = "doorstep."
-"""Event names that no producer may use."""
-
 MAX_TOKEN_CHARS = 8192
+"""The longest token, wherever it comes from."""
 
 
 class Control(Contract):

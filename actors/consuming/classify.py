@@ -1,11 +1,10 @@
-"""Sorts the records of a poll by what is to be done with them. Pure."""
+"""Sorts the records of a poll by what has to be done with them. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from doorstep.actors.consuming.decode import Event, Registration, Skip, decode
-from doorstep.actors.consuming.rejects import Reject
 from doorstep.actors.kafka.dead_letters import DeadLetter, Fault, dead_letter
 from doorstep.actors.records import Record
 from doorstep.config.routes import RouteTable
@@ -47,13 +46,8 @@ def classify(
                 add_event((record, event))
             case Registration() as registration:
                 into.registrations.append((record, registration))
-            case Reject() as reject:
-                into.refuse(record, fault_of(reject), now)
+            case Fault() as fault:
+                into.refuse(record, fault, now)
             case Skip() as skip:
                 into.skipped[skip.reason] += 1
     return into
-
-
-def fault_of(reject: Reject) -> Fault:
-    """What decoding found wrong, as a dead letter tells it."""
-    return Fault(reject.reason, "decode", reject.message, reject.correlation_id, reject.details)

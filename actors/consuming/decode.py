@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from doorstep.actors.consuming.rejects import (
-    Reject,
+    Fault,
     RejectError,
     RejectReason,
     not_json,
@@ -24,9 +24,8 @@ from doorstep.actors.consuming.rejects import (
 )
 from doorstep.actors.records import Record, source_of
 from doorstep.config.contracts import Envelope
-from doorstep.config.identifiers import MAX_IDENTIFIER_BYTES, identifier_fault
+from doorstep.config.identifiers import MAX_IDENTIFIER_BYTES, RESERVED_PREFIX, identifier_fault
 from doorstep.config.routes import (
-    RESERVED_PREFIX,
     ContextRoute,
     EventRoute,
     Route,
@@ -35,7 +34,7 @@ from doorstep.config.routes import (
 )
 from doorstep.config.sources import Source
 
-__all__ = ["Event", "Registration", "Reject", "RejectReason", "Skip", "decode"]
+__all__ = ["Event", "Fault", "Registration", "RejectReason", "Skip", "decode"]
 
 
 class Event(NamedTuple):
@@ -66,7 +65,7 @@ class Skip(NamedTuple):
     reason: Literal["tombstone", "unrouted"]
 
 
-def decode(record: Record, routes: RouteTable, max_record_bytes: int) -> Event | Registration | Reject | Skip:
+def decode(record: Record, routes: RouteTable, max_record_bytes: int) -> Event | Registration | Fault | Skip:
     """Say what a record is, by the route of its topic. Never raises, whatever its bytes are.
 
     A value longer than `max_record_bytes` is rejected unread.
@@ -84,7 +83,7 @@ def decode(record: Record, routes: RouteTable, max_record_bytes: int) -> Event |
     except ValidationError as error:
         return unfit(value, route, error)
     except RejectError as error:
-        return error.reject
+        return error.fault
 
 
 _UNROUTED = Skip("unrouted")

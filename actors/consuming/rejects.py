@@ -3,14 +3,14 @@
 Pure. Every message says what is wrong, where, and what to do.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from doorstep.actors.kafka.dead_letters import Fault
 from doorstep.config.routes import Route
 
 RejectReason = Literal[
@@ -29,44 +29,33 @@ _LONGEST_QUOTE = 100
 _LONGEST_CORRELATION_ID = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A record for the dead-letter topic."""
-
-    reason: RejectReason
-    message: str
-    correlation_id: str | None
-    details: Mapping[str, Any] = field(default_factory=dict)
-    """More about it, fit for JSON."""
-
-
 class RejectError(Exception):
-    """Carries a reject to `decode`, from wherever the fault is found."""
+    """Carries a fault to `decode`, from wherever it is found."""
 
-    def __init__(self, reject: Reject) -> None:
-        super().__init__(reject.message)
-        self.reject = reject
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
 
 
-def rejected(reason: RejectReason, message: str, correlation_id: str | None, **details: Any) -> Reject:
-    """A reject. An absurdly long correlation id is left out: it would go into a header of the dead letter."""
+def rejected(reason: RejectReason, message: str, correlation_id: str | None, **details: Any) -> Fault:
+    """What is wrong with a record. An absurdly long correlation id is left out: the dead letter has it in a header."""
     if correlation_id is not None and len(correlation_id) > _LONGEST_CORRELATION_ID:
         correlation_id = None
-    return Reject(reason, message, correlation_id, details)
+    return Fault(reason, "decode", message, correlation_id, details)
 
 
-def oversized(length: int, limit: int) -> Reject:
+def oversized(length: int, limit: int) -> Fault:
     """A value of `length` bytes where `limit` bytes are allowed."""
     message = f"the value has {length} bytes, over the limit of {limit}: send less, or raise the limit"
     return rejected("oversized", message, None, bytes=length, limit=limit)
 
 
-def not_json(what: str, correlation_id: str | None = None) -> Reject:
+def not_json(what: str, correlation_id: str | None = None) -> Fault:
     """A value that isn't JSON; `what` says why."""
     return rejected("invalid_json", f"the value isn't JSON: {what}: correct its producer", correlation_id)
 
 
-def unknown_event(event_type: str, route: Route, correlation_id: str | None) -> Reject:
+def unknown_event(event_type: str, route: Route, correlation_id: str | None) -> Fault:
     """An event in a topic of another route."""
     message = (
         f"event_type is {event_type[:_LONGEST_QUOTE]!r}, which isn't a topic of [{route.name}]: send it to "
@@ -75,7 +64,7 @@ def unknown_event(event_type: str, route: Route, correlation_id: str | None) -> 
     return rejected("unknown_event", message, correlation_id, route=route.name)
 
 
-def unfit(value: bytes, route: Route, error: ValidationError) -> Reject:
+def unfit(value: bytes, route: Route, error: ValidationError) -> Fault:
     """A value that isn't valid, as `error` says. It is parsed again, for what it tells of itself."""
     problems = _problems(error)
     if problems and problems[0]["type"] == "json_invalid":

@@ -55,7 +55,7 @@ def _complaints(tmp_path: Path, text: str) -> list[str]:
     prefix = f"{tmp_path / 'routes.toml'}: "
     lines = str(caught.value).splitlines()
     assert all(line.startswith(prefix) for line in lines)
-    assert len(lines) == len(caught.value.problems)
+    assert len(lines) == len(caught.value.mistakes)
     return [line.removeprefix(prefix) for line in lines]
 
 
@@ -257,7 +257,7 @@ def test_an_error_travels_between_processes(tmp_path: Path) -> None:
     with pytest.raises(RoutesError) as caught:
         _load(tmp_path, "")
     copy = pickle.loads(pickle.dumps(caught.value))
-    assert (str(copy), copy.problems) == (str(caught.value), caught.value.problems)
+    assert (str(copy), copy.mistakes) == (str(caught.value), caught.value.mistakes)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from aiokafka import ConsumerRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from doorstep.actors.consuming.decode import Event, Registration, Reject, Skip, decode
+from doorstep.actors.consuming.decode import Event, Fault, Registration, Skip, decode
 from doorstep.config.identifiers import identifier_fault
 from doorstep.config.routes import RouteTable, load_routes
 from doorstep.config.settings import Settings
@@ -39,7 +39,7 @@ ROUTES = load_routes(Settings.model_fields["routes"].default)
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OTHER_TRACEPARENT = "00-11111111111111111111111111111111-1111111111111111-00"
 
-Outcome = Event | Registration | Reject | Skip
+Outcome = Event | Registration | Fault | Skip
 
 
 def _decoded(wire: Wire, **place: Any) -> Outcome:
@@ -52,9 +52,9 @@ def _event(wire: Wire, **place: Any) -> Event:
     return outcome
 
 
-def _reject(wire: Wire) -> Reject:
+def _fault(wire: Wire) -> Fault:
     outcome = _decoded(wire)
-    assert isinstance(outcome, Reject), outcome
+    assert isinstance(outcome, Fault), outcome
     return outcome
 
 
@@ -322,11 +322,11 @@ def test_tombstones_and_topics_without_a_route_are_skipped() -> None:
 def test_a_value_over_the_limit_is_rejected_unread() -> None:
     wire = slot_assigned("b-1", "e-1")
     assert isinstance(decode(consumed(wire), ROUTES, len(wire.value)), Event)
-    reject = decode(consumed(wire), ROUTES, len(wire.value) - 1)
-    assert isinstance(reject, Reject)
-    assert reject.reason == "oversized"
-    assert reject.details == {"bytes": len(wire.value), "limit": len(wire.value) - 1}
-    assert _reject(Wire(SLOT_TOPIC, b"", b"[" * (2 << 20))).reason == "oversized"
+    fault = decode(consumed(wire), ROUTES, len(wire.value) - 1)
+    assert isinstance(fault, Fault)
+    assert fault.reason == "oversized"
+    assert fault.details == {"bytes": len(wire.value), "limit": len(wire.value) - 1}
+    assert _fault(Wire(SLOT_TOPIC, b"", b"[" * (2 << 20))).reason == "oversized"
 
 
 @pytest.mark.parametrize(
@@ -352,15 +352,15 @@ def test_a_value_over_the_limit_is_rejected_unread() -> None:
 )
 def test_what_is_not_json_is_rejected(value: bytes) -> None:
     for topic in ROUTES.by_topic:
-        reject = _reject(Wire(topic, b"", value))
-        assert reject.reason == "invalid_json"
-        assert "isn't JSON" in reject.message
+        fault = _fault(Wire(topic, b"", value))
+        assert fault.reason == "invalid_json"
+        assert "isn't JSON" in fault.message
 
 
 @pytest.mark.parametrize("value", [b"null", b"[]", b"[{}]", b"7", b'"text"', b"{}", b'{"data":{}}', b"NaN"])
 def test_json_that_is_no_envelope_is_rejected(value: bytes) -> None:
     for topic in ROUTES.by_topic:
-        assert _reject(Wire(topic, b"", value)).reason == "invalid_contract"
+        assert _fault(Wire(topic, b"", value)).reason == "invalid_contract"
 
 
 @pytest.mark.parametrize(
@@ -375,28 +375,28 @@ def test_json_that_is_no_envelope_is_rejected(value: bytes) -> None:
     ],
 )
 def test_a_field_of_the_wrong_type_is_named(data: dict[str, Any], field: str) -> None:
-    reject = _reject(_slot(data, correlation_id="C-1"))
-    assert reject.reason == "invalid_contract"
-    assert reject.correlation_id == "C-1"
-    assert reject.details["route"] == "route.essay_slot_assigned"
-    assert [error["field"] for error in reject.details["errors"]] == [field]
-    assert field in reject.message
+    fault = _fault(_slot(data, correlation_id="C-1"))
+    assert fault.reason == "invalid_contract"
+    assert fault.correlation_id == "C-1"
+    assert fault.details["route"] == "route.essay_slot_assigned"
+    assert [error["field"] for error in fault.details["errors"]] == [field]
+    assert field in fault.message
 
 
 @pytest.mark.parametrize("field", ["batch_id", "essay_id", "file_upload_id", "text_storage_id"])
 def test_a_field_that_is_missing_is_named(field: str) -> None:
     value = json.loads(_slot().value)
     del value["data"][field]
-    reject = _reject(Wire(SLOT_TOPIC, b"", to_bytes(value)))
-    assert reject.reason == "invalid_contract"
-    assert reject.details["errors"] == [{"field": f"data.{field}", "problem": "Field required"}]
+    fault = _fault(Wire(SLOT_TOPIC, b"", to_bytes(value)))
+    assert fault.reason == "invalid_contract"
+    assert fault.details["errors"] == [{"field": f"data.{field}", "problem": "Field required"}]
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 7, {}])
 def test_data_that_is_no_object_with_fields_is_rejected(data: Any) -> None:
     for topic in ROUTES.by_topic:
         wire = Wire(topic, b"", to_bytes(envelope_of(topic, {}) | {"data": data}))
-        assert _reject(wire).reason == "invalid_contract"
+        assert _fault(wire).reason == "invalid_contract"
 
 
 def test_an_event_of_another_type_is_unknown_whether_or_not_it_fits() -> None:
@@ -405,9 +405,9 @@ def test_an_event_of_another_type_is_unknown_whether_or_not_it_fits() -> None:
         _slot({"essay_id": 7}, event_type="huleedu.other.v1"),
         Wire(SLOT_TOPIC, b"", batch_registered("b-1", "u-1").value),
     ):
-        reject = _reject(wire)
-        assert reject.reason == "unknown_event"
-        assert reject.correlation_id == json.loads(wire.value)["correlation_id"]
+        fault = _fault(wire)
+        assert fault.reason == "unknown_event"
+        assert fault.correlation_id == json.loads(wire.value)["correlation_id"]
 
 
 def test_an_event_may_name_any_topic_of_its_route() -> None:
@@ -425,9 +425,9 @@ def test_an_event_may_name_any_topic_of_its_route() -> None:
     ],
 )
 def test_an_event_name_that_no_producer_may_use_is_rejected(name: str, reason: str) -> None:
-    reject = _reject(teacher_notification("u-1", notification_type=name, correlation_id="C-1"))
-    assert (reject.reason, reject.correlation_id) == (reason, "C-1")
-    assert reject.details == {"field": "data.notification_type"}
+    fault = _fault(teacher_notification("u-1", notification_type=name, correlation_id="C-1"))
+    assert (fault.reason, fault.correlation_id) == (reason, "C-1")
+    assert fault.details == {"field": "data.notification_type"}
 
 
 @pytest.mark.parametrize("name", ["doorstep", "doorsteps.x", "Doorstep.x", "my.doorstep.x"])
@@ -444,21 +444,21 @@ def test_ids_that_can_be_nobodys_are_rejected(identifier: str) -> None:
         (slot_assigned(identifier, "e-1"), "invalid_batch"),
         (validation_failed(identifier, "f-1"), "invalid_batch"),
     ]:
-        reject = _reject(wire)
-        assert reject.reason == reason
-        assert reject.correlation_id is not None
+        fault = _fault(wire)
+        assert fault.reason == reason
+        assert fault.correlation_id is not None
 
 
 def test_a_registration_without_a_batch_is_rejected() -> None:
     value = to_bytes(envelope_of(REGISTRATION_TOPIC, {"user_id": "u-1"}))
-    reject = _reject(Wire(REGISTRATION_TOPIC, b"", value))
-    assert reject.reason == "invalid_batch"
-    assert reject.details == {"field": "data.entity_id or data.batch_id"}
+    fault = _fault(Wire(REGISTRATION_TOPIC, b"", value))
+    assert fault.reason == "invalid_batch"
+    assert fault.details == {"field": "data.entity_id or data.batch_id"}
 
 
 def test_an_absurd_correlation_id_stays_out_of_the_dead_letters_headers() -> None:
-    reject = _reject(_slot({"essay_id": 7}, correlation_id="x" * 257))
-    assert reject.correlation_id is None
+    fault = _fault(_slot({"essay_id": 7}, correlation_id="x" * 257))
+    assert fault.correlation_id is None
 
 
 # Odd JSON.
@@ -471,7 +471,7 @@ def _with_payload(payload: bytes) -> Wire:
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999"])
 def test_numbers_that_would_become_null_are_not_json(number: bytes) -> None:
-    assert _reject(_with_payload(b'{"n": %s}' % number)).reason == "invalid_json"
+    assert _fault(_with_payload(b'{"n": %s}' % number)).reason == "invalid_json"
 
 
 @pytest.mark.parametrize("number", [b"0", b"-0.0", b"1.5e300", b"18446744073709551616", b"-" + b"7" * 300])
@@ -596,10 +596,10 @@ def test_all_fields_of_a_model_may_be_shown(odd: Callable[..., Outcome]) -> None
 
 @pytest.mark.parametrize("whole", ["text", 7, [], True])
 def test_an_object_to_show_that_is_none_is_rejected(odd: Callable[..., Outcome], whole: object) -> None:
-    reject = odd(whole=whole)
-    assert isinstance(reject, Reject)
-    assert reject.reason == "invalid_contract"
-    assert "data.whole isn't an object" in reject.message
+    fault = odd(whole=whole)
+    assert isinstance(fault, Fault)
+    assert fault.reason == "invalid_contract"
+    assert "data.whole isn't an object" in fault.message
 
 
 def test_a_business_key_with_a_hole_gives_way_to_the_event_id(odd: Callable[..., Outcome]) -> None:
@@ -619,10 +619,10 @@ def test_a_business_key_with_a_hole_gives_way_to_the_event_id(odd: Callable[...,
 def test_an_id_or_a_name_that_is_no_text_is_rejected(
     odd: Callable[..., Outcome], field: str, reason: str, value: object
 ) -> None:
-    reject = odd(**{field: value})
-    assert isinstance(reject, Reject)
-    assert reject.reason == reason
-    assert "is not there, or isn't text" in reject.message
+    fault = odd(**{field: value})
+    assert isinstance(fault, Fault)
+    assert fault.reason == reason
+    assert "is not there, or isn't text" in fault.message
 
 
 def test_a_correlation_id_that_is_no_text_counts_as_none(odd: Callable[..., Outcome]) -> None:
@@ -633,16 +633,16 @@ def test_a_correlation_id_that_is_no_text_counts_as_none(odd: Callable[..., Outc
 
 
 def test_a_contract_that_breaks_costs_the_record_and_not_the_partition(odd: Callable[..., Outcome]) -> None:
-    reject = odd(fuse="lit")
-    assert isinstance(reject, Reject)
-    assert reject.reason == "invalid_contract"
-    assert "Odd of [route.odd] failed (ZeroDivisionError" in reject.message
+    fault = odd(fuse="lit")
+    assert isinstance(fault, Fault)
+    assert fault.reason == "invalid_contract"
+    assert "Odd of [route.odd] failed (ZeroDivisionError" in fault.message
 
 
 def test_a_value_with_very_many_mistakes_is_not_listed(odd: Callable[..., Outcome]) -> None:
     few, many = odd(many=[1] * 50), odd(many=[1] * 100_000)
-    assert isinstance(few, Reject)
-    assert isinstance(many, Reject)
+    assert isinstance(few, Fault)
+    assert isinstance(many, Fault)
     assert (len(few.details["errors"]), len(many.details["errors"])) == (10, 0)
     assert "100000 fields are wrong" in many.message
 
@@ -686,7 +686,7 @@ def _keeps_its_promise(outcome: Outcome) -> None:
         assert (shown["event"], shown["correlation_id"]) == (outcome.event_name, outcome.correlation_id)
     elif isinstance(outcome, Registration):
         assert identifier_fault(outcome.batch_id) is identifier_fault(outcome.user_id) is None
-    elif isinstance(outcome, Reject):
+    elif isinstance(outcome, Fault):
         assert 0 < len(outcome.message) < 4096
         orjson.dumps([outcome.message, outcome.correlation_id, dict(outcome.details)])
     else:
@@ -697,7 +697,7 @@ def _keeps_its_promise(outcome: Outcome) -> None:
 @given(st.sampled_from(TOPICS), st.binary() | st.text().map(str.encode))
 def test_any_bytes_have_an_outcome(topic: str, value: bytes) -> None:
     outcome = decode(Consumed(topic, None, value), ROUTES, LIMIT)
-    assert isinstance(outcome, Reject)
+    assert isinstance(outcome, Fault)
     _keeps_its_promise(outcome)
 
 
