@@ -1,4 +1,4 @@
-"""What a Kafka record is: an event for a user, the owner of a batch, or nothing to deliver. Pure."""
+"""What a Kafka record is: an event for a user, the owner of a batch, a fault, or nothing for us. Pure."""
 
 import json
 import re
@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from doorstep.actors.consuming.rejects import (
-    Fault,
     RejectError,
     RejectReason,
     not_json,
@@ -22,6 +21,7 @@ from doorstep.actors.consuming.rejects import (
     unfit,
     unknown_event,
 )
+from doorstep.actors.kafka.dead_letters import Fault
 from doorstep.actors.records import Record, source_of
 from doorstep.config.contracts import Envelope
 from doorstep.config.identifiers import MAX_IDENTIFIER_BYTES, RESERVED_PREFIX, identifier_fault

@@ -38,7 +38,7 @@ class RejectError(Exception):
 
 
 def rejected(reason: RejectReason, message: str, correlation_id: str | None, **details: Any) -> Fault:
-    """What is wrong with a record. An absurdly long correlation id is left out: the dead letter has it in a header."""
+    """What is wrong with a record. An absurdly long correlation id is left out: the dead letter shows it."""
     if correlation_id is not None and len(correlation_id) > _LONGEST_CORRELATION_ID:
         correlation_id = None
     return Fault(reason, "decode", message, correlation_id, details)
