@@ -213,7 +213,6 @@ def test_settings_are_frozen_and_go_to_other_processes() -> None:
         ),
         ("DOORSTEP_GATEWAY", "8000", "gateway (DOORSTEP_GATEWAY)"),
         ("DOORSTEP_GATEWAY", "not json", 'environment: error parsing value for field "gateway"'),
-        ("DOORSTEP_KAFKA__MAX_IN_FLIGHT", "5000", "kafka.max_in_flight (5000) must not exceed"),
     ],
 )
 def test_error_names_setting_place_and_reason(
