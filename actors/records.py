@@ -1,6 +1,6 @@
 """A Kafka record and a partition, and how both are written. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -8,6 +8,12 @@ Partition = tuple[str, int]
 """Topic and partition."""
 
 Headers = Sequence[tuple[str, bytes | None]]
+
+
+TopicIds = Mapping[str, str]
+"""Kafka's ids of topics (KIP-516), by their names. One that was deleted and made anew has another id, and its
+offsets begin again. A topic whose id is not known (before Kafka 3.1, or without the right to ask) is missing.
+"""
 
 
 class Beginning(Enum):
@@ -45,16 +51,31 @@ class StoredRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    topic_id: str = ""
+    """Kafka's id of the topic at that time; empty if it was not known."""
 
     @property
-    def source(self) -> str:
-        """See `source_of`."""
-        return source_of(self)
+    def identity(self) -> str:
+        """See `identity_of`."""
+        return identity_of(self, self.topic_id)
 
 
 def source_of(record: Record) -> str:
-    """Where a record stands in Kafka: `topic/partition/offset`."""
+    """Where a record stands in Kafka, for people and headers: `topic/partition/offset`."""
     return f"{record.topic}/{record.partition}/{record.offset}"
+
+
+def identity_of(record: Record, topic_id: str) -> str:
+    """What no other record has, whatever becomes of its topic: `topic/partition/offset@topic id`.
+
+    Its source alone where the id is not known.
+    """
+    return f"{source_of(record)}@{topic_id}" if topic_id else source_of(record)
+
+
+def topic_id_of(record: Record, topic_ids: TopicIds) -> str:
+    """The id of the topic that a record is of: a stored one has it, as it was; empty if it is not known."""
+    return record.topic_id if isinstance(record, StoredRecord) else topic_ids.get(record.topic, "")
 
 
 def name_of(partition: Partition) -> str:

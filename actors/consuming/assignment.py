@@ -18,7 +18,7 @@ import structlog
 from doorstep.actors.consuming.classify import Classified
 from doorstep.actors.consuming.delivery import Delivery, Located
 from doorstep.actors.consuming.in_flight import NO_ROOM, InFlight, Room, Ticket
-from doorstep.actors.consuming.recovery import Known, plan
+from doorstep.actors.consuming.recovery import Commit, Known, plan
 from doorstep.actors.kafka.group_consumer import GroupConsumer, KafkaUnavailableError, read_whole
 from doorstep.actors.records import Partition, Record
 from doorstep.actors.runtime.breaker import Breaker
@@ -208,7 +208,7 @@ class Assignment:
         identity, found = await asyncio.gather(
             self._tools.checkpoints.server_identity(), self._tools.checkpoints.read(self._group)
         )
-        gone = canary is not None and found.get(canary.partition, -1) < canary.checkpoint
+        gone = canary is not None and not canary.is_among(found)
         if gone or self._identity not in ("", identity):
             self._on_lost(self)
             raise StoreLost("Redis was restarted or has lost writes: reading them again from Kafka")
@@ -268,7 +268,11 @@ class Assignment:
             await tools.kafka.retry("checkpoint the ends", self._checkpoint_ends, KafkaUnavailableError)
             checkpoints = await tools.redis.retry("find checkpoints", find_marks, StoreError)
         return {
-            each: Known(commits[each], checkpoints.get(each), each[0] in tools.context_topics)
+            each: Known(
+                None if (offset := commits[each]) is None else Commit(offset),
+                checkpoints.get(each),
+                context=each[0] in tools.context_topics,
+            )
             for each in self.assigned
         }
 

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from doorstep.actors.consuming.decode import Event, Registration, Skip, decode
 from doorstep.actors.kafka.dead_letters import DeadLetter, Fault, dead_letter
-from doorstep.actors.records import Record
+from doorstep.actors.records import Record, TopicIds, topic_id_of
 from doorstep.config.routes import RouteTable
 
 
@@ -33,15 +34,17 @@ def classify(
     max_record_bytes: int,
     now: float,
     into: Classified | None = None,
+    *,
+    topic_ids: TopicIds = MappingProxyType({}),
 ) -> Classified:
     """Decode records and sort them, after those that are `into` already; returns that, or a new one.
 
-    `now`, in Unix seconds, dates the dead letters.
+    `now`, in Unix seconds, dates the dead letters. For `topic_ids` see `decode`.
     """
     into = into or Classified()
     add_event = into.events.append
     for record in records:
-        match decode(record, routes, max_record_bytes):
+        match decode(record, routes, max_record_bytes, topic_id_of(record, topic_ids)):
             case Event() as event:
                 add_event((record, event))
             case Registration() as registration:

@@ -73,12 +73,12 @@ class Consumer:
         self._stamp = Stamp(self._connection)
         self._log = Log(self._connection, settings.history)
         self._dead_letters = DeadLetterProducer(settings.kafka)
-        contexts = Contexts(self._connection, settings.context)
+        self._contexts = Contexts(self._connection, settings.context)
         self._delivery = Delivery(
             settings=settings,
             routes=self._routes,
             log=self._log,
-            contexts=contexts,
+            contexts=self._contexts,
             dead_letters=self._dead_letters,
             redis=self._redis,
             kafka=self._kafka,
@@ -86,7 +86,7 @@ class Consumer:
             trust=self._trust,
             verify=self._verify,
         )
-        self._sweeper = Sweeper(contexts, self._delivery, settings.context.sweep_interval_s)
+        self._sweeper = Sweeper(self._contexts, self._delivery, settings.context.sweep_interval_s)
         self._membership: Membership | None = None
         self._stopped = False
         self._main_task = MainTask(self._run())
@@ -109,6 +109,8 @@ class Consumer:
         self._metrics.set_lag(membership.lag if membership else {})
         self._metrics.log_repairs.inc(self._log.repairs)
         self._log.repairs = 0
+        self._metrics.log_repairs.inc(self._contexts.repairs)
+        self._contexts.repairs = 0
         self._metrics.in_flight.set(
             membership.assignment.in_flight if membership and membership.assignment else 0
         )

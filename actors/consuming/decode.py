@@ -22,7 +22,7 @@ from doorstep.actors.consuming.rejects import (
     unknown_event,
 )
 from doorstep.actors.kafka.dead_letters import Fault
-from doorstep.actors.records import Record, source_of
+from doorstep.actors.records import Record, identity_of
 from doorstep.config.contracts import Envelope
 from doorstep.config.identifiers import MAX_IDENTIFIER_BYTES, RESERVED_PREFIX, identifier_fault
 from doorstep.config.routes import (
@@ -65,10 +65,13 @@ class Skip(NamedTuple):
     reason: Literal["tombstone", "unrouted"]
 
 
-def decode(record: Record, routes: RouteTable, max_record_bytes: int) -> Event | Registration | Fault | Skip:
+def decode(
+    record: Record, routes: RouteTable, max_record_bytes: int, topic_id: str = ""
+) -> Event | Registration | Fault | Skip:
     """Say what a record is, by the route of its topic. Never raises, whatever its bytes are.
 
-    A value longer than `max_record_bytes` is rejected unread.
+    A value longer than `max_record_bytes` is rejected unread. `topic_id` is Kafka's id of the record's topic,
+    where it is known: an event without an id of its own is known by its place in that.
     """
     route, value = routes.by_topic.get(record.topic), record.value
     if route is None or value is None:
@@ -79,7 +82,7 @@ def decode(record: Record, routes: RouteTable, max_record_bytes: int) -> Event |
         envelope = _validated(value, route)
         if isinstance(route, ContextRoute):
             return _registration(route, envelope)
-        return _event(record, route, envelope)
+        return _event(record, route, envelope, topic_id)
     except ValidationError as error:
         return unfit(value, route, error)
     except RejectError as error:
@@ -111,7 +114,7 @@ def _registration(route: ContextRoute, envelope: Envelope) -> Registration:
     return Registration(batch_id, user_id, correlation_id)
 
 
-def _event(record: Record, route: EventRoute, envelope: Envelope) -> Event:
+def _event(record: Record, route: EventRoute, envelope: Envelope, topic_id: str) -> Event:
     correlation_id = _correlation_id(route, envelope)
     user_id = batch_id = None
     if route.user is not None:
@@ -121,8 +124,9 @@ def _event(record: Record, route: EventRoute, envelope: Envelope) -> Event:
     name = route.event
     if not isinstance(name, str):
         name = _event_name(name, envelope, correlation_id)
-    payload = _payload(record, route, envelope, name, correlation_id)
-    dedupe_key = _dedupe_key(record, route, envelope, name)
+    id_ = envelope.event_id or identity_of(record, topic_id)
+    payload = _payload(record, route, envelope, name=name, id_=id_, correlation_id=correlation_id)
+    dedupe_key = _dedupe_key(route, envelope, name, id_)
     return Event(user_id, batch_id, dedupe_key, payload, correlation_id, name)
 
 
@@ -167,11 +171,17 @@ def _event_name(source: Source, envelope: Envelope, correlation_id: str | None) 
 
 
 def _payload(
-    record: Record, route: EventRoute, envelope: Envelope, name: str, correlation_id: str | None
+    record: Record,
+    route: EventRoute,
+    envelope: Envelope,
+    *,
+    name: str,
+    id_: str,
+    correlation_id: str | None,
 ) -> bytes:
     notification: dict[str, Any] = {
         "event": name,
-        "id": envelope.event_id or source_of(record),
+        "id": id_,
         "correlation_id": correlation_id,
         "timestamp": envelope.event_timestamp,
     }
@@ -261,16 +271,16 @@ def _traceparent(envelope: Envelope, record: Record) -> str | None:
     return None
 
 
-def _dedupe_key(record: Record, route: EventRoute, envelope: Envelope, name: str) -> bytes:
-    """Hash what makes the event the same event: its business key where it is complete, else its id, else its
-    place in Kafka. The event's name goes with it, so that events of two names never collide."""
+def _dedupe_key(route: EventRoute, envelope: Envelope, name: str, id_: str) -> bytes:
+    """Hash what makes the event the same event: its business key where it is complete, else its id, which is
+    its place in Kafka where it has none. The event's name goes with it, so that two names never collide."""
     if route.dedupe:
         business = [source.read(envelope) for source in route.dedupe]
         if None not in business:
             return _digest("key", name, *map(str, business))
     if envelope.event_id is not None:
-        return _digest("id", name, envelope.event_id.lower())
-    return _digest("source", name, source_of(record))
+        return _digest("id", name, id_.lower())
+    return _digest("source", name, id_)
 
 
 def _digest(*parts: str) -> bytes:

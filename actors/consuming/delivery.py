@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 from doorstep.actors.consuming.classify import Classified, classify
@@ -16,7 +17,7 @@ from doorstep.actors.consuming.decode import Event, Registration
 from doorstep.actors.consuming.metrics import ConsumerMetrics
 from doorstep.actors.kafka.dead_letter_producer import DeadLetterError, DeadLetterProducer
 from doorstep.actors.kafka.dead_letters import Fault
-from doorstep.actors.records import Record, StoredRecord
+from doorstep.actors.records import Record, StoredRecord, TopicIds, topic_id_of
 from doorstep.actors.runtime.breaker import Breaker
 from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.log import Log
@@ -49,9 +50,11 @@ class Delivery:
         metrics: ConsumerMetrics,
         trust: Callable[[], Awaitable[Canary | None]],
         verify: Callable[[], Awaitable[None]],
+        topic_ids: TopicIds = MappingProxyType({}),
     ) -> None:
         """`verify` returns only while Redis has what it acknowledged, and raises `StoreError` otherwise: it
-        is awaited before each retry. `trust`, awaited before each append, may have looked a moment ago."""
+        is awaited before each retry. `trust`, awaited before each append, may have looked a moment ago.
+        `topic_ids` are looked up whenever a record comes, so they may become known later."""
         self.cache = ContextCache()
         self._settings = settings
         self._routes = routes
@@ -63,11 +66,13 @@ class Delivery:
         self._metrics = metrics
         self._trust = trust
         self._verify = verify
+        self._topic_ids = topic_ids
         self._appending = asyncio.Lock()
 
     def classify(self, records: Iterable[Record], into: Classified | None = None) -> Classified:
         """Decode records by the routes; see `classify`."""
-        return classify(records, self._routes, self._settings.kafka.max_record_bytes, time.time(), into)
+        longest = self._settings.kafka.max_record_bytes
+        return classify(records, self._routes, longest, time.time(), into, topic_ids=self._topic_ids)
 
     async def deliver(self, batch: Classified, stuck: Sequence[Located] = ()) -> list[Located]:
         """Do everything that is to be done with the records of a batch, contexts first.
@@ -140,7 +145,9 @@ class Delivery:
         Returns the events that there is no space to park for.
         """
         unknown = [position for position, user in enumerate(users) if not user]
-        waiting = [(events[position][1].batch_id or "", _stored(events[position][0])) for position in unknown]
+        waiting = [
+            (events[position][1].batch_id or "", self._stored(events[position][0])) for position in unknown
+        ]
         answers = await self._ask("resolve contexts", partial(self._contexts.resolve_or_park, waiting))
         stuck: list[Located] = []
         for position, (batch_id, _), answer in zip(unknown, waiting, answers, strict=True):
@@ -185,12 +192,23 @@ class Delivery:
     async def _unpark(self, parked: Sequence[Parked]) -> None:
         sources: dict[str, list[str]] = {}
         for waiting in parked:
-            sources.setdefault(waiting.batch_id, []).append(waiting.record.source)
+            sources.setdefault(waiting.batch_id, []).append(waiting.record.identity)
         for batch_id, of_batch in sources.items():
             await self._ask("unpark events", partial(self._contexts.unpark, batch_id, of_batch))
 
     async def _ask(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
         return await self._redis.retry(operation, call, StoreError, self._verify)
+
+    def _stored(self, record: Record) -> StoredRecord:
+        return StoredRecord(
+            record.topic,
+            record.partition,
+            record.offset,
+            record.key,
+            record.value,
+            tuple(record.headers),
+            topic_id_of(record, self._topic_ids),
+        )
 
     def _park_full(self, event: Event) -> Fault:
         limit = self._settings.context.max_parked_per_batch
@@ -207,11 +225,6 @@ class Delivery:
         return Fault(
             "context_timeout", "resolve_context", message, correlation_id, {"batch_id": waiting.batch_id}
         )
-
-
-def _stored(record: Record) -> StoredRecord:
-    headers = tuple(record.headers)
-    return StoredRecord(record.topic, record.partition, record.offset, record.key, record.value, headers)
 
 
 def _conflict(registration: Registration) -> Fault:

@@ -52,7 +52,7 @@ class ConsumerMetrics:
         )
         self.log_repairs = Counter(
             "doorstep_consumer_log_repairs",
-            "Users whose keys in Redis did not agree with each other and were put right.",
+            "Users and batches whose keys in Redis were not as Doorstep writes them, and were put right.",
             registry=self._registry,
         )
 

@@ -11,7 +11,7 @@ local id = string.match(info, 'run_id:(%w+)')
 if not id or not string.find(ARGV[1], id, 1, true) then
   return redis.error_reply('DSLOST this server was restarted or exchanged')
 end
-local canary = redis.call('HGET', KEYS[1], ARGV[2])
+local canary = redis.pcall('HGET', KEYS[1], ARGV[2])
 if canary ~= ARGV[3] and canary ~= ARGV[4] then
   return redis.error_reply('DSLOST the canary of ' .. KEYS[1] .. ' is gone')
 end

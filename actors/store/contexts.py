@@ -6,22 +6,23 @@ removes it, after it was appended or dead-lettered.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgpack
-
 from doorstep.actors.records import StoredRecord
+from doorstep.actors.store.packed_record import pack_record, unpack_record
 from doorstep.actors.store.parking import NO_LIMIT, ParkingIndex, Spot
 from doorstep.actors.store.redis.calls import Call, Connection, Script, command
 from doorstep.actors.store.redis.link import Argument
 from doorstep.actors.store.values import Parked, Parking, Registered
+from doorstep.config.identifiers import identifier_fault
 from doorstep.config.settings import ContextSettings
 
 _REGISTER = Script("register.lua")
 _PARK = Script("park.lua")
 _PARKED = Script("parked.lua")
 _UNPARK = Script("unpark.lua")
+_FORGET = Script("forget.lua")
 _CLAIM = Script("claim.lua")
 
-_REGISTERED: Mapping[bytes, Registered] = {b"new": "new", b"same": "same", b"conflict": "conflict"}
+_REGISTERED: Mapping[bytes, Registered] = {b"new": "new", b"same": "same"}
 
 
 class Contexts:
@@ -35,12 +36,20 @@ class Contexts:
         self._keys = connection.keys
         self._context = context
         self._index = ParkingIndex(connection, context.park_ttl_s)
+        self.repairs = 0
+        """Users and parked records that were nothing of ours, and were removed."""
 
     async def register(self, batch_id: str, user_id: str) -> Registered:
         """Say whose batch it is. The first one said stays: another one changes nothing ("conflict")."""
         call = _REGISTER.call([self._keys.context(batch_id)], [user_id, self._context.ttl_s * 1000])
-        said: bytes = await self._connection.run_one(call)
-        return _REGISTERED[said]
+        said = await self._connection.run_one(call)
+        if isinstance(said, bytes):
+            return _REGISTERED[said]
+        (known,) = said
+        if _user(known) is not None:
+            return "conflict"
+        await self._forget({batch_id: known})
+        return await self.register(batch_id, user_id)
 
     async def lookup(self, batch_ids: Iterable[str]) -> Mapping[str, str]:
         """The users of those batches whose user is known.
@@ -52,7 +61,8 @@ class Contexts:
         replies = await self._connection.run(
             [command("MGET", self._keys.context(batch)) for batch in batches]
         )
-        return {batch: user.decode() for batch, (user,) in zip(batches, replies, strict=True) if user}
+        users = {batch: _user(found) for batch, (found,) in zip(batches, replies, strict=True)}
+        return {batch: user for batch, user in users.items() if user is not None}
 
     async def resolve_or_park(self, waiting: Sequence[tuple[str, StoredRecord]]) -> Sequence[str | Parking]:
         """For each (batch, record), in order: the user to append it to now, or what its parking came to.
@@ -65,19 +75,19 @@ class Contexts:
             batches.setdefault(batch, []).append(record)
         users = await self._resolve(batches.keys())
         fates = await self._park({batch: batches[batch] for batch in batches.keys() - users.keys()})
-        return [users.get(batch) or fates[batch, record.source] for batch, record in waiting]
+        return [users.get(batch) or fates[batch, record.identity] for batch, record in waiting]
 
     async def parked(self, batch_id: str, limit: int) -> Sequence[Parked]:
         """The batch's first `limit` parked events, in the order they came."""
         return await self._read({batch_id: ["first", limit]})
 
-    async def unpark(self, batch_id: str, sources: Sequence[str]) -> int:
+    async def unpark(self, batch_id: str, identities: Sequence[str]) -> int:
         """Remove exactly these, after they were appended or dead-lettered; returns how many are left.
 
         Only at 0 may the offset of the batch's context be committed.
         """
-        left: int = await self._connection.run_one(_UNPARK.call(self._keys.parked(batch_id), sources))
-        await self._leave([(batch_id, source) for source in sources])
+        left: int = await self._connection.run_one(_UNPARK.call(self._keys.parked(batch_id), identities))
+        await self._leave([(batch_id, identity) for identity in identities])
         return left
 
     async def expired(self, limit: int) -> Sequence[Parked]:
@@ -88,7 +98,7 @@ class Contexts:
         """
         overdue = await self._index.overdue(limit)
         found = await self._read_all(overdue)
-        await self._leave(set(overdue) - {(each.batch_id, each.record.source) for each in found})
+        await self._leave(set(overdue) - {(each.batch_id, each.record.identity) for each in found})
         return found
 
     async def orphans(self) -> Sequence[str]:
@@ -113,29 +123,49 @@ class Contexts:
 
     async def _resolve(self, batches: Iterable[str]) -> Mapping[str, str]:
         """The users of the batches that have one and nothing parked."""
-        names = list(batches)
-        replies = await self._connection.run([self._park_call(batch, ()) for batch in names])
-        return {name: said.decode() for name, said in zip(names, replies, strict=True) if type(said) is bytes}
+        said = await self._offer(dict.fromkeys(batches, ()))
+        return {batch: user for batch, user in said.items() if isinstance(user, str)}
 
     async def _park(self, batches: Mapping[str, Sequence[StoredRecord]]) -> Mapping[Spot, str | Parking]:
         """Enter the index first; then park, or find the user known by now; then leave what is not parked."""
         fates: dict[Spot, str | Parking] = {
-            (batch, record.source): Parking.FULL for batch, records in batches.items() for record in records
+            (batch, record.identity): Parking.FULL for batch, records in batches.items() for record in records
         }
         entered = await self._index.enter(list(fates), self._context.max_parked)
         allowed = {
             batch: some
             for batch, records in batches.items()
-            if (some := [record for record in records if (batch, record.source) in entered])
+            if (some := [record for record in records if (batch, record.identity) in entered])
         }
-        replies = await self._connection.run([self._park_call(*each) for each in allowed.items()])
-        for (batch, records), reply in zip(allowed.items(), replies, strict=True):
-            for record, fate in zip(records, _fates(reply, len(records)), strict=True):
-                fates[batch, record.source] = fate
+        for batch, said in (await self._offer(allowed)).items():
+            records = allowed[batch]
+            for record, fate in zip(records, _fates(said, len(records)), strict=True):
+                fates[batch, record.identity] = fate
         parked = [spot for spot in entered if fates[spot] is Parking.PARKED]
         await self._index.enter(parked, NO_LIMIT)  # see `_leave`
         await self._leave(entered.difference(parked))
         return fates
+
+    async def _offer(
+        self, batches: Mapping[str, Sequence[StoredRecord]]
+    ) -> Mapping[str, str | Sequence[int]]:
+        """What `park.lua` says of each batch. A user that can't be one is nothing of ours, and forgotten."""
+        replies = await self._connection.run([self._park_call(*each) for each in batches.items()])
+        said = dict(zip(batches, replies, strict=True))
+        users = {batch: _user(reply) for batch, reply in said.items() if isinstance(reply, bytes)}
+        foreign = {batch: said[batch] for batch, user in users.items() if user is None}
+        said |= {batch: user for batch, user in users.items() if user is not None}
+        if foreign:
+            await self._forget(foreign)
+            said |= await self._offer({batch: batches[batch] for batch in foreign})
+        return said
+
+    async def _forget(self, foreign: Mapping[str, bytes]) -> None:
+        """Remove what is said to be the users of these batches, if that is still what is said."""
+        self.repairs += len(foreign)
+        await self._connection.run(
+            [_FORGET.call([self._keys.context(batch)], [text]) for batch, text in foreign.items()]
+        )
 
     async def _leave(self, spots: Iterable[Spot]) -> None:
         """Take out of the index what is no longer parked.
@@ -145,44 +175,46 @@ class Contexts:
         """
         gone = list(spots)
         await self._index.leave(gone)
-        again = [(each.batch_id, each.record.source) for each in await self._read_all(gone)]
+        again = [(each.batch_id, each.record.identity) for each in await self._read_all(gone)]
         await self._index.enter(again, NO_LIMIT)
 
     async def _read_all(self, spots: Iterable[Spot]) -> Sequence[Parked]:
         batches: dict[str, list[str]] = {}
-        for batch, source in spots:
-            batches.setdefault(batch, []).append(source)
-        return await self._read({batch: ["these", *sources] for batch, sources in batches.items()})
+        for batch, identity in spots:
+            batches.setdefault(batch, []).append(identity)
+        return await self._read({batch: ["these", *identities] for batch, identities in batches.items()})
 
     async def _read(self, batches: Mapping[str, Sequence[Argument]]) -> Sequence[Parked]:
+        """Read parked events. Records that are nothing of ours are removed."""
         calls = [_PARKED.call(self._keys.parked(batch), which) for batch, which in batches.items()]
-        replies = await self._connection.run(calls)
-        return [
-            Parked(batch, _unpack(record))
-            for batch, records in zip(batches, replies, strict=True)
-            for record in records
-        ]
+        found: list[Parked] = []
+        for batch, reply in zip(batches, await self._connection.run(calls), strict=True):
+            pairs = zip(reply[::2], reply[1::2], strict=True)
+            records = {name: unpack_record(packed) for name, packed in pairs}
+            ours = {name: each for name, each in records.items() if each and each.identity.encode() == name}
+            found += [Parked(batch, record) for record in ours.values()]
+            if foreign := [name for name in records if name not in ours]:
+                self.repairs += len(foreign)
+                await self._connection.run_one(_UNPARK.call(self._keys.parked(batch), foreign))
+        return found
 
     def _park_call(self, batch: str, records: Sequence[StoredRecord]) -> Call:
         arguments: list[Argument] = [self._context.max_parked_per_batch]
         for record in records:
-            arguments += (record.source, _pack(record))
+            arguments += (record.identity, pack_record(record))
         return _PARK.call([self._keys.context(batch), *self._keys.parked(batch)], arguments)
 
 
-def _fates(reply: bytes | Sequence[int], count: int) -> Sequence[str | Parking]:
-    if isinstance(reply, bytes):
-        return [reply.decode()] * count
-    return [Parking.PARKED if is_in else Parking.BATCH_FULL for is_in in reply]
+def _user(found: bytes | None) -> str | None:
+    """The user that a batch's key names; None if it names none."""
+    try:
+        user = (found or b"").decode()
+    except UnicodeDecodeError:
+        return None
+    return user if identifier_fault(user) is None else None
 
 
-def _pack(record: StoredRecord) -> bytes:
-    packed: bytes = msgpack.packb((*record[:5], list(record.headers)))
-    return packed
-
-
-def _unpack(packed: bytes) -> StoredRecord:
-    topic, partition, offset, key, value, headers = msgpack.unpackb(packed)
-    return StoredRecord(
-        topic, partition, offset, key, value, tuple((name, content) for name, content in headers)
-    )
+def _fates(said: str | Sequence[int], count: int) -> Sequence[str | Parking]:
+    if isinstance(said, str):
+        return [said] * count
+    return [Parking.PARKED if is_in else Parking.BATCH_FULL for is_in in said]

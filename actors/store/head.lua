@@ -15,7 +15,7 @@ end
 local function read_head(key)
   local is = redis.pcall('HMGET', key, 's', 'd', 'e')
   local seq, digest = number_in(is[1]), is[2]
-  if not seq or not digest or #digest ~= 16 then
+  if not seq or not digest or #digest ~= 16 or string.find(digest, '[^0-9a-f]') then
     return nil
   end
   return seq, digest, tonumber(is[3]) or 0

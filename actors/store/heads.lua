@@ -7,8 +7,7 @@ local id = read_id(KEYS[1])
 local heads = {}
 for i = 2, id and #KEYS or 1 do
   local seq, digest = read_head(KEYS[i])
-  local is_ours = seq and string.match(digest, DIGEST)
-  heads[#heads + 1] = is_ours and seq or 0
-  heads[#heads + 1] = is_ours and digest or id
+  heads[#heads + 1] = seq or 0
+  heads[#heads + 1] = digest or id
 end
 return heads

@@ -1,15 +1,42 @@
 -- Resolves a batch, or parks its events: both at one moment, so that no event overtakes a parked one.
 --
--- KEYS  user, parked (sorted set: source by arrival), records (hash: record by source)
--- ARGV  limit, then a source and a record for each event; none: only resolve
+-- KEYS  user, parked (sorted set: identity by arrival), records (hash: record by identity)
+-- ARGV  limit, then an identity and a record for each event; none: only resolve
 -- Returns the user if he is known and nothing is parked; else for each event 1 (parked) or 0 (no room).
 
 local user = redis.pcall('GET', KEYS[1])
-local waiting = redis.pcall('ZCARD', KEYS[2])
-local kept = redis.pcall('HLEN', KEYS[3])
-if type(waiting) == 'table' or type(kept) == 'table' then -- not of our types: nothing of ours
-  redis.call('DEL', KEYS[2], KEYS[3])
-  waiting = 0
+
+-- How many are in a key; one of another type is nothing of ours.
+local function count(command, key)
+  local found = redis.pcall(command, key)
+  if type(found) == 'table' then
+    redis.call('DEL', key)
+    return 0
+  end
+  return found
+end
+
+-- Whoever meddled with the keys: what has no record is not parked, and what has one is, after the others.
+local function agree()
+  for _, identity in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+    if redis.call('HEXISTS', KEYS[3], identity) == 0 then
+      redis.call('ZREM', KEYS[2], identity)
+    end
+  end
+  local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
+  local kept = redis.call('HKEYS', KEYS[3])
+  table.sort(kept, function(a, b) -- of one partition by offset
+    return #a < #b or #a == #b and a < b
+  end)
+  for at, identity in ipairs(kept) do
+    redis.call('ZADD', KEYS[2], 'NX', tonumber(last[2] or 0) + at, identity)
+  end
+  return #kept
+end
+
+local waiting, kept = count('ZCARD', KEYS[2]), count('HLEN', KEYS[3])
+if waiting ~= kept then
+  waiting = agree()
 end
 if type(user) == 'string' and waiting == 0 then
   return user
@@ -18,13 +45,13 @@ end
 local limit, last = tonumber(ARGV[1]), redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
 local arrival, parked = tonumber(last[2] or 0), {}
 for at = 2, #ARGV, 2 do
-  local source, record = ARGV[at], ARGV[at + 1]
+  local identity, record = ARGV[at], ARGV[at + 1]
   local room = 1
-  if not redis.call('ZSCORE', KEYS[2], source) then
+  if not redis.call('ZSCORE', KEYS[2], identity) then
     if waiting < limit then
       waiting, arrival = waiting + 1, arrival + 1
-      redis.call('HSET', KEYS[3], source, record)
-      redis.call('ZADD', KEYS[2], arrival, source)
+      redis.call('HSET', KEYS[3], identity, record)
+      redis.call('ZADD', KEYS[2], arrival, identity)
     else
       room = 0
     end

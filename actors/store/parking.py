@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from doorstep.actors.store.redis.calls import Connection, Script, command
 
 Spot = tuple[str, str]
-"""Where an event is parked: its batch and its source (`topic/partition/offset`)."""
+"""Where an event is parked: its batch, and the identity of its record."""
 
 NO_LIMIT = 1 << 53
 
@@ -36,38 +36,47 @@ class ParkingIndex:
 
     async def leave(self, spots: Iterable[Spot]) -> None:
         """Remove spots."""
-        members = [_member(spot) for spot in spots]
-        if members:
-            await self._connection.run_one(command("ZREM", self._key, *members))
+        await self._remove([_member(spot) for spot in spots])
 
     async def overdue(self, limit: int) -> Sequence[Spot]:
         """Up to `limit` spots that were entered longer than the time to live ago, by the server's clock."""
-        return [
-            _spot(member) for member in await self._connection.run_one(_OVERDUE.call([self._key], [limit]))
-        ]
+        return await self._spots(await self._connection.run_one(_OVERDUE.call([self._key], [limit])))
 
     async def batches(self) -> set[str]:
         """The batches of all spots that are in for as long as this takes."""
         batches: set[str] = set()
         cursor = b"0"
         while True:
-            scan = command("ZSCAN", self._key, cursor, "COUNT", _SCAN_PAGE)
+            scan = command("ZSCAN", self._key, cursor, "COUNT", _SCAN_PAGE, foreign=(b"0", ()))
             cursor, found = await self._connection.run_one(scan)
-            batches |= {_spot(member)[0] for member in found[::2]}
+            batches |= {batch for batch, _ in await self._spots(found[::2])}
             if cursor == b"0":
                 return batches
 
     async def total(self) -> int:
         """How many spots are in."""
-        total: int = await self._connection.run_one(command("ZCARD", self._key))
+        total: int = await self._connection.run_one(command("ZCARD", self._key, foreign=0))
         return total
+
+    async def _spots(self, members: Sequence[bytes]) -> Sequence[Spot]:
+        """What the members of the index say; those that say nothing are removed."""
+        spots = {member: _spot(member) for member in members}
+        await self._remove([member for member, spot in spots.items() if spot is None])
+        return [spot for spot in spots.values() if spot is not None]
+
+    async def _remove(self, members: Sequence[str | bytes]) -> None:
+        if members:
+            await self._connection.run_one(command("ZREM", self._key, *members, foreign=0))
 
 
 def _member(spot: Spot) -> str:
-    batch, source = spot
-    return f"{source} {batch}"  # the names of topics have no spaces
+    batch, identity = spot
+    return f"{identity} {batch}"  # the names of topics have no spaces
 
 
-def _spot(member: bytes) -> Spot:
-    source, _, batch = member.decode().partition(" ")
-    return batch, source
+def _spot(member: bytes) -> Spot | None:
+    try:
+        identity, space, batch = member.decode().partition(" ")
+    except UnicodeDecodeError:
+        return None
+    return (batch, identity) if space else None

@@ -1,6 +1,6 @@
 -- Enters events into the index of all parked ones, before they are parked.
 --
--- KEYS  index (sorted set: `source batch` by deadline, in ms of this server's clock)
+-- KEYS  index (sorted set: `identity batch` by deadline, in ms of this server's clock)
 -- ARGV  limit, time to live (ms), members
 -- Returns for each member 1 (it is in the index, now or already) or 0 (the index is full).
 

@@ -1,12 +1,12 @@
 -- Removes parked events.
 --
 -- KEYS  parked, records
--- ARGV  sources
+-- ARGV  identities
 -- Returns how many are left.
 
-for _, source in ipairs(ARGV) do
-  redis.pcall('ZREM', KEYS[1], source)
-  redis.pcall('HDEL', KEYS[2], source)
+for _, identity in ipairs(ARGV) do
+  redis.pcall('ZREM', KEYS[1], identity)
+  redis.pcall('HDEL', KEYS[2], identity)
 end
 local left = redis.pcall('ZCARD', KEYS[1])
 return type(left) == 'number' and left or 0

@@ -1,6 +1,6 @@
 """The values that go into the store and come out of it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Literal, NamedTuple
 
@@ -59,6 +59,14 @@ Bytes in a bare tuple, because every holder unpacks all of its slots' notificati
 """
 
 
+class Checkpoint(NamedTuple):
+    """How far a partition was done with: its lowest unacknowledged offset, in the topic with this id."""
+
+    offset: int
+    topic_id: str = ""
+    """Empty where it was not known."""
+
+
 class Canary(NamedTuple):
     """A checkpoint that only its consumer writes and that only grows, and what it is at least.
 
@@ -69,6 +77,11 @@ class Canary(NamedTuple):
     partition: Partition
     checkpoint: int
 
+    def is_among(self, checkpoints: Mapping[Partition, Checkpoint]) -> bool:
+        """Whether these are of a Redis that has lost nothing since the canary was written."""
+        found = checkpoints.get(self.partition)
+        return found is not None and found.offset >= self.checkpoint
+
 
 Registered = Literal["new", "same", "conflict"]
 """What a registration came to."""
@@ -78,7 +91,7 @@ class Parking(Enum):
     """What became of an event whose batch has no known user."""
 
     PARKED = "parked"
-    """It is kept, or was already (the same source was parked before)."""
+    """It is kept, or was already (the same record was parked before)."""
     BATCH_FULL = "batch_full"
     """Not kept: too many events of this batch wait. Dead-letter it as `park_full`."""
     FULL = "full"
@@ -86,7 +99,7 @@ class Parking(Enum):
 
 
 class Parked(NamedTuple):
-    """A parked event; `record.source` is its name for `unpark`."""
+    """A parked event; `record.identity` is its name for `unpark`."""
 
     batch_id: str
     record: StoredRecord

@@ -40,7 +40,7 @@ class Keyspace:
         return f"{self.prefix}:{{b:{batch}}}:user"
 
     def parked(self, batch: str) -> tuple[str, str]:
-        """The events that wait for a batch's user: sources by arrival (sorted set), records (hash)."""
+        """The events that wait for a batch's user: identities by arrival (sorted set), records (hash)."""
         return f"{self.prefix}:{{b:{batch}}}:parked", f"{self.prefix}:{{b:{batch}}}:records"
 
     @property

@@ -1,9 +1,17 @@
 """Records are sorted by what has to be done with them, each kind in its order."""
 
 from doorstep.actors.consuming.classify import classify
+from doorstep.actors.records import StoredRecord, source_of
 from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
-from tests.support.records import SLOT_TOPIC, Consumed, batch_registered, consumed, slot_assigned
+from tests.support.records import (
+    SLOT_TOPIC,
+    Consumed,
+    batch_registered,
+    consumed,
+    slot_assigned,
+    teacher_notification,
+)
 
 _ROUTES = load_routes(Settings.model_fields["routes"].default)
 
@@ -31,3 +39,18 @@ def test_pieces_come_to_the_same() -> None:
     pieces = classify(records[:2], _ROUTES, 1 << 20, now=0.0)
     assert classify(records[2:], _ROUTES, 1 << 20, now=0.0, into=pieces) is pieces
     assert pieces == whole
+
+
+def test_a_stored_record_is_of_the_topic_that_it_was_read_from() -> None:
+    wire = teacher_notification("u", {"n": 1}, envelope={"event_id": None})
+    stored = StoredRecord(wire.topic, 0, 7, wire.key, wire.value, (), "then")
+    (_, late), (_, fresh) = classify(
+        [stored, consumed(wire, partition=0, offset=7)],
+        _ROUTES,
+        1 << 20,
+        now=0.0,
+        topic_ids={wire.topic: "now"},
+    ).events
+    assert late.dedupe_key != fresh.dedupe_key
+    assert stored.identity == f"{wire.topic}/0/7@then"
+    assert stored._replace(topic_id="").identity == source_of(stored)

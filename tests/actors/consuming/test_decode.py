@@ -246,6 +246,19 @@ def test_one_event_id_under_two_names_is_two_events() -> None:
     assert one.dedupe_key != two.dedupe_key
 
 
+def test_the_same_place_in_a_topic_made_anew_is_another_event() -> None:
+    wire = teacher_notification("u-1", envelope={"event_id": None})
+    old, new, again, unknown = (
+        decode(consumed(wire, partition=1, offset=2), ROUTES, LIMIT, topic_id)
+        for topic_id in ("topic-then", "topic-now", "topic-now", "")
+    )
+    assert isinstance(old, Event)
+    assert isinstance(new, Event)
+    assert len({each.dedupe_key for each in (old, new, again, unknown) if isinstance(each, Event)}) == 3
+    assert json.loads(new.payload)["id"] == f"{TEACHER_TOPIC}/1/2@topic-now"
+    assert new == again
+
+
 def test_a_place_in_kafka_decides_without_any_id() -> None:
     wire = teacher_notification("u-1", envelope={"event_id": None})
     places = [(0, 1), (0, 2), (1, 1), (0, 12), (0, 1)]

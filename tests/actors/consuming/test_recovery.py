@@ -4,48 +4,106 @@ from typing import Literal
 
 import pytest
 
-from doorstep.actors.consuming.recovery import Known, plan
+from doorstep.actors.consuming.recovery import Commit, Known, plan
 from doorstep.actors.records import BEGINNING, Beginning
+from doorstep.actors.store.values import Checkpoint
 
 E, L = "earliest", "latest"
+OLD, NOW = "topic-made-then", "topic-made-now"
+CONTEXT = True
+
+
+def known(
+    committed: Commit | int | None,
+    checkpoint: Checkpoint | int | None,
+    context: bool = False,
+    topic_id: str = "",
+) -> Known:
+    return Known(
+        Commit(committed) if isinstance(committed, int) else committed,
+        Checkpoint(checkpoint) if isinstance(checkpoint, int) else checkpoint,
+        topic_id,
+        context,
+    )
+
+
+def persons(offset: int, topic_id: str = "") -> Commit:
+    return Commit(offset, is_ours=False, topic_id=topic_id)
 
 
 @pytest.mark.parametrize(
-    ("known", "start", "expected", "lost"),
+    ("known", "start", "expected", "goal", "lost"),
     [
         # first start
-        (Known(None, None, False), E, BEGINNING, False),
-        (Known(None, None, True), E, BEGINNING, False),
-        (Known(None, None, True), L, BEGINNING, False),
+        (known(None, None), E, BEGINNING, 0, False),
+        (known(None, None, CONTEXT), E, BEGINNING, 0, False),
+        (known(None, None, CONTEXT), L, BEGINNING, 0, False),
         # "latest": what there was has a checkpoint at its end, what came since is read whole
-        (Known(None, 40, False), L, 40, False),
-        (Known(None, None, False), L, BEGINNING, False),
-        # commits are gone, or the topic was made anew: Kafka knows
-        (Known(None, 40, False), E, BEGINNING, False),
-        (Known(None, 40, True), L, BEGINNING, False),
+        (known(None, 40), L, 40, 0, False),
+        (known(None, None), L, BEGINNING, 0, False),
+        # commits are gone, or the topic was made anew, and nobody can tell: Kafka knows
+        (known(None, 40), E, BEGINNING, 0, False),
+        (known(None, 40, CONTEXT), L, BEGINNING, 0, False),
+        (known(None, Checkpoint(40, OLD)), E, BEGINNING, 0, False),
+        (known(None, 40, topic_id=NOW), E, BEGINNING, 0, False),
+        # commits have expired, and it is the same topic: its checkpoint is trusted
+        (known(None, Checkpoint(40, NOW), topic_id=NOW), E, 40, 0, False),
+        (known(None, Checkpoint(40, NOW), topic_id=NOW), L, 40, 0, False),
+        (known(None, Checkpoint(40, NOW), CONTEXT, NOW), E, 40, 0, False),
+        # the topic was made anew: nothing of the old one counts
+        (known(None, Checkpoint(40, OLD), topic_id=NOW), E, BEGINNING, 0, False),
+        (known(None, Checkpoint(40, OLD), topic_id=NOW), L, BEGINNING, 0, False),
+        (known(Commit(40, topic_id=OLD), Checkpoint(40, OLD), topic_id=NOW), E, BEGINNING, 0, False),
+        (known(Commit(40, topic_id=OLD), None, topic_id=NOW), E, BEGINNING, 0, False),
+        (known(persons(40, OLD), Checkpoint(40, OLD), topic_id=NOW), E, BEGINNING, 0, False),
+        (known(Commit(7, topic_id=NOW), Checkpoint(40, OLD), topic_id=NOW), E, BEGINNING, 7, True),
         # the usual: checkpoints are written before commits
-        (Known(40, 40, False), E, 40, False),
-        (Known(40, 45, False), E, 40, False),
-        (Known(40, 45, True), L, 40, False),
-        (Known(0, 0, False), E, 0, False),
+        (known(40, 40), E, 40, 0, False),
+        (known(40, 45), E, 40, 0, False),
+        (known(40, 45, CONTEXT), L, 40, 0, False),
+        (known(0, 0), E, 0, 0, False),
+        (known(Commit(40, topic_id=NOW), Checkpoint(45, NOW), topic_id=NOW), E, 40, 0, False),
+        (known(Commit(40, topic_id=NOW), Checkpoint(45), topic_id=NOW), E, 40, 0, False),
+        (known(Commit(40), Checkpoint(45, NOW)), E, 40, 0, False),
         # Redis has lost the last of what it acknowledged
-        (Known(40, 30, False), E, 30, False),
-        (Known(40, 0, True), L, 0, False),
+        (known(40, 30), E, 30, 40, False),
+        (known(40, 0, CONTEXT), L, 0, 40, False),
+        (known(Commit(40, topic_id=NOW), Checkpoint(30, NOW), topic_id=NOW), E, 30, 40, False),
         # Redis has lost everything
-        (Known(40, None, False), E, BEGINNING, True),
-        (Known(40, None, False), L, BEGINNING, True),
-        (Known(40, None, True), E, BEGINNING, True),
-        (Known(0, None, False), E, BEGINNING, True),
+        (known(40, None), E, BEGINNING, 40, True),
+        (known(40, None), L, BEGINNING, 40, True),
+        (known(40, None, CONTEXT), E, BEGINNING, 40, True),
+        (known(0, None), E, BEGINNING, 0, True),
+        # and is being rebuilt: who takes over goes on, whatever was lost once more
+        (known(Commit(10, rebuilt_to=40), 10), E, 10, 40, False),
+        (known(Commit(10, rebuilt_to=40), 5), E, 5, 40, False),
+        (known(Commit(10, rebuilt_to=40), None), E, BEGINNING, 40, True),
+        (known(Commit(40, rebuilt_to=40), 40), E, 40, 0, False),
+        (known(Commit(50, rebuilt_to=40), 55), E, 50, 0, False),
+        # a person's commit is obeyed, forwards and backwards, and nothing counts as lost by it
+        (known(persons(100), 40), E, 100, 0, False),
+        (known(persons(100), 40), L, 100, 0, False),
+        (known(persons(10), 40), E, 10, 0, False),
+        (known(persons(0), 40, CONTEXT), E, 0, 0, False),
+        (known(persons(100), Checkpoint(40, NOW), topic_id=NOW), E, 100, 0, False),
+        # also where the group was never Doorstep's; contexts are read, as Redis has none
+        (known(persons(100), None), L, 100, 0, True),
+        (known(persons(100), None, CONTEXT), E, 100, 0, True),
     ],
 )
 def test_table(
-    known: Known, start: Literal["earliest", "latest"], expected: int | Beginning, lost: bool
+    known: Known,
+    start: Literal["earliest", "latest"],
+    expected: int | Beginning,
+    goal: int,
+    lost: bool,
 ) -> None:
     place = plan({("topic", 3): known}, start)
     assert place.starts == {("topic", 3): expected}
+    assert place.rebuilding == ({("topic", 3): goal} if goal else {})
     assert place.contexts_lost is lost
 
 
 def test_one_lost_partition_is_enough_to_read_the_contexts_again() -> None:
-    known = {("a", 0): Known(5, 5, False), ("a", 1): Known(5, None, False)}
-    assert plan(known, "earliest").contexts_lost
+    assigned = {("a", 0): known(5, 5), ("a", 1): known(5, None)}
+    assert plan(assigned, "earliest").contexts_lost

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pydantic import SecretStr
 
 from doorstep.actors.placement.slots import slot_of
+from doorstep.actors.records import Partition
+from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.keyspace import Keyspace
@@ -35,6 +37,11 @@ def redis_settings(
 def entry(user: str, key: str, payload: bytes | None = None) -> Entry:
     """An entry with a readable dedupe key."""
     return user, key.encode(), payload if payload is not None else b'{"id":"%s"}' % key.encode()
+
+
+async def offsets_in(checkpoints: Checkpoints, group: str) -> dict[Partition, int]:
+    """The offsets that a group's checkpoints say."""
+    return {partition: found.offset for partition, found in (await checkpoints.read(group)).items()}
 
 
 def by_slot(users: Iterable[str]) -> dict[int, list[str]]:

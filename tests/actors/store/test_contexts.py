@@ -89,7 +89,7 @@ async def test_records_of_any_content_survive(contexts: Contexts) -> None:
     large = StoredRecord("t", 1, 0, b"", bytes(range(256)) * 4096, (("", b""), ("ü", b"\xff")))
     await contexts.resolve_or_park([("a} {b:\n", odd), ("a} {b:\n", large)])
     assert [each.record for each in await contexts.parked("a} {b:\n", 10)] == [odd, large]
-    assert await contexts.unpark("a} {b:\n", [odd.source, large.source]) == 0
+    assert await contexts.unpark("a} {b:\n", [odd.identity, large.identity]) == 0
     assert await contexts.total() == 0
 
 
@@ -104,9 +104,9 @@ async def test_nothing_overtakes_a_parked_event(contexts: Contexts) -> None:
     await park(contexts, "b", 1)
     await contexts.register("b", "u")
     assert await park(contexts, "b", 2) == [PARKED]
-    assert await contexts.unpark("b", [record(1).source]) == 1
+    assert await contexts.unpark("b", [record(1).identity]) == 1
     assert await park(contexts, "b", 3) == [PARKED]
-    assert await contexts.unpark("b", [record(2).source, record(3).source]) == 0
+    assert await contexts.unpark("b", [record(2).identity, record(3).identity]) == 0
     assert await park(contexts, "b", 4) == ["u"]
     assert await contexts.total() == 0
 
@@ -114,7 +114,7 @@ async def test_nothing_overtakes_a_parked_event(contexts: Contexts) -> None:
 async def test_only_what_is_named_is_removed_and_again_is_harmless(contexts: Contexts) -> None:
     await park(contexts, "b", 1, 2, 3)
     for _ in range(2):
-        assert await contexts.unpark("b", [record(2).source, "unheard/0/0"]) == 2
+        assert await contexts.unpark("b", [record(2).identity, "unheard/0/0"]) == 2
     assert await parked(contexts, "b") == [1, 3]
     assert await contexts.total() == 2
     assert await contexts.unpark("b", []) == 2
@@ -127,7 +127,7 @@ async def test_limits_refuse_the_later_ones(contexts: Contexts) -> None:
     assert await park(contexts, "c", 1, 2, 3) == [PARKED, PARKED, FULL]
     assert await park(contexts, "b", 5) == [FULL]
     assert await park(contexts, "b", 4, 1) == [PARKED, PARKED]
-    await contexts.unpark("c", [record(1).source])
+    await contexts.unpark("c", [record(1).identity])
     assert await park(contexts, "b", 5) == [BATCH_FULL]
     assert await park(contexts, "c", 3, 4) == [PARKED, FULL]
     assert await contexts.total() == 6
@@ -148,7 +148,7 @@ async def test_a_context_that_comes_between_the_look_and_the_parking(connection:
         fates, _ = await asyncio.gather(park(contexts, batch, 1, 2), contexts.register(batch, "u"))
         assert fates in ([PARKED, PARKED], ["u", "u"])
         assert await parked(contexts, batch) == ([1, 2] if fates[0] is PARKED else [])
-        await contexts.unpark(batch, [each.source for each in records(1, 2)])
+        await contexts.unpark(batch, [each.identity for each in records(1, 2)])
     assert await contexts.total() == 0
 
 
@@ -163,7 +163,7 @@ async def test_what_has_waited_too_long_is_told_until_it_is_unparked(connection:
     for _ in range(2):
         assert await contexts.expired(10) == [Parked("b", record(1)), Parked("b", record(2))]
     assert await contexts.expired(1) == [Parked("b", record(1))]
-    await contexts.unpark("b", [record(1).source, record(2).source])
+    await contexts.unpark("b", [record(1).identity, record(2).identity])
     assert await contexts.expired(10) == []
     assert await contexts.total() == 1
 
@@ -174,7 +174,7 @@ async def test_orphans_are_parked_events_of_a_known_user(contexts: Contexts) -> 
     assert await contexts.orphans() == []
     await contexts.register("b", "u")
     assert await contexts.orphans() == ["b"]
-    await contexts.unpark("b", [record(1).source])
+    await contexts.unpark("b", [record(1).identity])
     assert await contexts.orphans() == []
 
 
@@ -245,14 +245,14 @@ async def test_a_replay_while_it_is_removed_is_not_lost_from_the_index(
         await park(looking, "b", 1)
         steps = {"unpark": Stepped(connection), "replay": Stepped(connection)}
         works: dict[str, asyncio.Task[Any]] = {
-            "unpark": asyncio.create_task(_contexts(steps["unpark"]).unpark("b", [record(1).source])),
+            "unpark": asyncio.create_task(_contexts(steps["unpark"]).unpark("b", [record(1).identity])),
             "replay": asyncio.create_task(park(_contexts(steps["replay"]), "b", 1)),
         }
         for who in order:
             await steps[who].step(works[who])
         assert all(work.done() for work in works.values())
         assert await looking.total() >= len(await parked(looking, "b")), order
-        await looking.unpark("b", [record(1).source])
+        await looking.unpark("b", [record(1).identity])
 
 
 def _orders(first: int) -> Iterator[Sequence[str]]:
@@ -268,7 +268,7 @@ async def test_keys_of_another_type_are_replaced(contexts: Contexts, eyes: Eyes,
     eyes("XADD", f"doorstep:{{b:b}}:{key}", "*", "a", "b")
     assert await contexts.lookup(["b"]) == {}
     assert await contexts.parked("b", 10) == []
-    assert await contexts.unpark("b", [record(1).source]) == 0
+    assert await contexts.unpark("b", [record(1).identity]) == 0
     assert await park(contexts, "b", 1) == [PARKED]
     assert await parked(contexts, "b") == [1]
     assert await contexts.register("b", "u") == "new"
@@ -291,3 +291,37 @@ async def test_one_sweeper_at_a_time(contexts: Contexts) -> None:
     await asyncio.sleep(0.1)
     assert await contexts.claim_sweep("two", 5)
     assert not await contexts.claim_sweep("one", 5)
+
+
+async def test_the_same_place_in_a_topic_made_anew_is_parked_beside(contexts: Contexts) -> None:
+    then, now = record(1)._replace(topic_id="then"), record(1)._replace(topic_id="now")
+    assert await contexts.resolve_or_park([("b", then), ("b", now), ("b", now)]) == [Parking.PARKED] * 3
+    assert [each.record for each in await contexts.parked("b", 9)] == [then, now]
+    assert await contexts.unpark("b", [then.identity]) == 1
+    assert [each.record for each in await contexts.parked("b", 9)] == [now]
+
+
+async def test_a_batch_whose_order_is_lost_keeps_its_events(contexts: Contexts, eyes: Eyes) -> None:
+    await park(contexts, "b", 9, 10, 11)
+    eyes("SET", "doorstep:{b:b}:parked", "foreign")
+    await park(contexts, "b", 12)
+    assert [each.record.offset for each in await contexts.parked("b", 9)] == [9, 10, 11, 12]
+
+
+@pytest.mark.parametrize("user", [b"\xff", b"a{b}", b"x" * 257, b""])
+async def test_a_user_that_can_be_none_is_forgotten(contexts: Contexts, eyes: Eyes, user: bytes) -> None:
+    eyes("SET", "doorstep:{b:b}:user", user)
+    assert await contexts.lookup(["b"]) == {}
+    assert await park(contexts, "b", 1) == [Parking.PARKED]
+    eyes("SET", "doorstep:{b:b}:user", user)
+    assert await contexts.register("b", "u") == "new"
+    assert contexts.repairs == 2
+
+
+async def test_parked_records_that_are_none_are_removed(contexts: Contexts, eyes: Eyes) -> None:
+    await park(contexts, "b", 1, 2, 3, 4)
+    eyes("HSET", "doorstep:{b:b}:records", record(2).identity, "foreign", record(3).identity, b"\xc0")
+    eyes("HDEL", "doorstep:{b:b}:records", record(4).identity)
+    assert [each.record for each in await contexts.parked("b", 9)] == [record(1)]
+    assert await contexts.unpark("b", [record(1).identity]) == 0
+    assert contexts.repairs == 2

@@ -19,7 +19,7 @@ from doorstep.development.ports import free_port
 from doorstep.development.processes import ServerProcess
 from doorstep.development.valkey import BINARY, ValkeyProcess
 from tests.actors.store.conftest import Eyes
-from tests.actors.store.helpers import append, keys_of, read, redis_settings, stamp
+from tests.actors.store.helpers import append, keys_of, offsets_in, read, redis_settings, stamp
 from tests.actors.store.owner import Owner
 
 
@@ -95,7 +95,7 @@ async def test_the_master_is_found_and_found_again_after_a_failover(watched: Wat
             await asyncio.sleep(0.1)
     assert keys_of(await read(log, "u")) == ["a", "b"]
     assert await checkpoints.server_identity() != identity
-    assert await checkpoints.read("g") == {("t", 0): 1}
+    assert await offsets_in(checkpoints, "g") == {("t", 0): 1}
     await owner.until(events=["subscribed", "lost", "subscribed"])
     await append(log, "u", "c")
     await owner.until(pushes=2)
