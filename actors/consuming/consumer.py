@@ -25,6 +25,7 @@ from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import check_server, connect
 from doorstep.actors.store.redis.errors import StoreError
+from doorstep.actors.store.rights import check_rights
 from doorstep.actors.store.stamp import Stamp
 from doorstep.actors.store.values import Canary
 from doorstep.config.routes import load_routes
@@ -136,6 +137,7 @@ class Consumer:
 
     async def _run(self) -> None:
         await self._redis.retry("check", partial(check_server, self._connection), StoreError)
+        await self._redis.retry("check rights", partial(check_rights, self._connection), StoreError)
         await self._redis.retry("stamp", self._stamp.ensure, StoreError)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(endless(self._sweeper.run()))

@@ -31,6 +31,10 @@ class Keyspace:
         """What the store says of itself (hash)."""
         return f"{self.prefix}:{{s{slot}}}:stamp"
 
+    def probe(self, slot: int) -> str:
+        """What is there for a moment, to find out what may be done."""
+        return f"{self.prefix}:{{s{slot}}}:probe"
+
     def checkpoints(self, slot: int, group: str) -> str:
         """The checkpoints of a consumer group (hash)."""
         return f"{self.prefix}:{{s{slot}}}:checkpoints:{group}"

@@ -190,8 +190,8 @@ class Link(asyncio.Protocol):
                 self._answer(reply)
 
     def _answer(self, reply: Reply) -> None:
-        if not self._pending:
-            raise StoreUnavailable(f"a reply that nothing asked for: {reply!r}")
+        if not self._pending:  # what is answered by pushes is refused by a reply
+            raise StoreUnavailable(f"Redis refused what it was sent: {reply}")
         exchange = self._pending[0]
         exchange.replies.append(reply)
         if len(exchange.replies) == exchange.expected:
@@ -234,8 +234,8 @@ class Link(asyncio.Protocol):
 
 def _greeting(login: Login) -> Sequence[tuple[Argument, ...]]:
     hello: tuple[Argument, ...] = ("HELLO", 3)
-    if login.password is not None:
-        hello += ("AUTH", login.username or "default", login.password)
+    if login.username is not None or login.password is not None:
+        hello += ("AUTH", login.username or "default", login.password or "")
     hello += ("SETNAME", "doorstep")
     return [hello, ("SELECT", login.db)] if login.db else [hello]
 

@@ -15,7 +15,8 @@ from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.calls import Connection, command
 from doorstep.actors.store.redis.cluster import hash_slot
 from doorstep.actors.store.redis.connection import check_server, connect
-from doorstep.actors.store.redis.errors import StoreLost, StoreUnavailable
+from doorstep.actors.store.redis.errors import StoreLost, StoreMisconfigured, StoreUnavailable
+from doorstep.actors.store.rights import check_rights
 from doorstep.actors.store.stamp import Stamp
 from doorstep.actors.store.values import Canary, Parking, Want
 from doorstep.config.settings import ContextSettings, HistorySettings
@@ -111,6 +112,16 @@ async def test_every_slot_has_the_stamp_whatever_a_master_loses(
         lost("FLUSHALL")
     created = set(await asyncio.gather(*(Stamp(clustered).ensure() for _ in range(5))))
     assert {id_.encode() for id_ in created} == await ids() != {START.digest.encode()}
+
+
+async def test_rights_are_tried_on_all_masters(clustered: Connection, nodes: Sequence[Eyes]) -> None:
+    await check_rights(clustered)
+    nodes[2]("ACL", "SETUSER", "default", "-xadd")
+    try:
+        with pytest.raises(StoreMisconfigured, match=r"\+xadd"):
+            await check_rights(clustered)
+    finally:
+        nodes[2]("ACL", "SETUSER", "default", "+xadd")
 
 
 async def test_feeds_of_all_masters(clustered: Connection, nodes: Sequence[Eyes]) -> None:
