@@ -1,7 +1,9 @@
 """What a port answers by itself: the public one, and the one for operators."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import orjson
 
@@ -30,9 +32,15 @@ class Page:
 Pages = Mapping[str, Callable[[Head], Awaitable[Page]]]
 """By their paths."""
 
+T = TypeVar("T")
+
 
 def make_pages(health: Callable[[], bool], asyncapi: Callable[[], Awaitable[bytes]]) -> Pages:
-    """The pages of the public port: nothing in them is for operators only. `health`: whether it is well."""
+    """The pages of the public port: nothing in them is for operators only. `health`: whether it is well.
+
+    `asyncapi` is asked once at a time: anybody may ask for a page, and a thousand who do cost what one does.
+    """
+    asyncapi = _shared(asyncapi)
 
     async def show_health(_head: Head) -> Page:
         return _json({"status": "alive"}) if health() else _json({"status": "unwell"}, 503)
@@ -78,6 +86,19 @@ async def page_for(pages: Pages, head: Head) -> Page:
         allow = {"Allow": ALLOWED_METHODS}
         raise RefusedError(Problem(405, "method_not_allowed", f"allowed here: {ALLOWED_METHODS}", allow))
     return await make(head)
+
+
+def _shared(make: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+    """Who asks while an answer is being made gets that one."""
+    making: asyncio.Future[T] | None = None
+
+    async def ask() -> T:
+        nonlocal making
+        if making is None or making.done():
+            making = asyncio.ensure_future(make())
+        return await asyncio.shield(making)  # who leaves takes it from nobody
+
+    return ask
 
 
 def _json(value: object, status: int = 200) -> Page:

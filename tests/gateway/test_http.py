@@ -1,5 +1,6 @@
 """What the ports answer by themselves."""
 
+import asyncio
 import json
 
 import pytest
@@ -62,6 +63,32 @@ async def test_metrics_and_contract_are_passed_through() -> None:
     assert page.content_type.startswith("text/plain; version=0.0.4")
     page = await ask("/asyncapi.json")
     assert (page.body, page.content_type) == (b'{"asyncapi":"3.0.0"}', "application/json")
+
+
+class Contract:
+    """Counts how often it is made, which takes until it is released."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.released = asyncio.Event()
+
+    async def make(self) -> bytes:
+        self.made += 1
+        await self.released.wait()
+        return b'{"asyncapi":"3.0.0"}'
+
+
+async def test_however_many_ask_for_the_contract_it_is_made_once() -> None:
+    contract = Contract()
+    pages = make_pages(lambda: True, contract.make)
+    asking = [asyncio.ensure_future(ask("/asyncapi.json", pages=pages)) for _ in range(50)]
+    await asyncio.sleep(0)
+    asking.pop(0).cancel()  # who leaves takes it from nobody
+    contract.released.set()
+    assert {page.body for page in await asyncio.gather(*asking)} == {b'{"asyncapi":"3.0.0"}'}
+    assert contract.made == 1
+    await ask("/asyncapi.json", pages=pages)
+    assert contract.made == 2
 
 
 async def test_the_endpoint_is_this_host() -> None:
