@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import pydantic_settings
 from pydantic import (
@@ -21,7 +21,6 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
-    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -76,9 +75,6 @@ class KafkaSettings(_Section):
     linger_ms: float = Field(default=6.0, ge=0, le=50)
     """The shortest time between two fetches from a broker; a record after a pause never waits."""
     max_poll_records: int = Field(default=1000, ge=1)
-    max_in_flight: int | None = Field(default=None, ge=1)
-    """Records of one partition that may be read but not yet committed. Unset: as many as of all of them
-    together, which is `history.dedupe_window`."""
     max_record_bytes: int = Field(default=1 << 20, ge=1024)
     """A longer value is dead-lettered as `oversized`."""
     commit_interval_ms: int = Field(default=500, ge=10)
@@ -201,16 +197,6 @@ class Settings(BaseSettings):
     """Holds the Unix sockets between gateway and holders; unset: a private temporary directory."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
-
-    @model_validator(mode="after")
-    def _in_flight_fits_the_window(self) -> Self:
-        if (self.kafka.max_in_flight or 0) > self.history.dedupe_window:
-            raise ValueError(
-                f"kafka.max_in_flight ({self.kafka.max_in_flight}) must not exceed "
-                f"history.dedupe_window ({self.history.dedupe_window}): records that are replayed after a "
-                "crash must still be known as repeats"
-            )
-        return self
 
     @classmethod
     def settings_customise_sources(

@@ -1,117 +1,104 @@
-"""An assignment of partitions: from when they are given to when they are revoked, or Redis loses writes.
+"""The partitions that are this consumer's: from where they are read, and the work on their records.
 
-What was read in an assignment and is not committed ends with it: the next one begins at what is committed and
-marked. So every way to lose one's place (a rebalance, a frozen process, a Redis that forgot) has the same way
-back.
+What was read and is not committed is lost when its partition goes: whoever gets it next begins at what is
+committed and has a checkpoint. So every way to lose one's place (a rebalance, a frozen process, a Redis that
+forgot) has the same way back.
 """
 
 import asyncio
-import contextlib
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 import structlog
 
 from doorstep.actors.consuming.classify import Classified
+from doorstep.actors.consuming.committer import Committer
 from doorstep.actors.consuming.delivery import Delivery, Located
-from doorstep.actors.consuming.in_flight import NO_ROOM, InFlight, Room, Ticket
-from doorstep.actors.consuming.recovery import Commit, Known, plan
-from doorstep.actors.kafka.group_consumer import GroupConsumer, KafkaUnavailableError, read_whole
-from doorstep.actors.records import Partition, Record
+from doorstep.actors.consuming.in_flight import InFlight, Ticket
+from doorstep.actors.consuming.start_point import StartPoint
+from doorstep.actors.kafka.consumer_thread import Batch
+from doorstep.actors.kafka.errors import KafkaUnavailableError
+from doorstep.actors.kafka.group_consumer import GroupConsumer
+from doorstep.actors.records import Partition
 from doorstep.actors.runtime.breaker import Breaker
-from doorstep.actors.store.checkpoints import Checkpoints
-from doorstep.actors.store.redis.errors import StoreError, StoreLost, StoreUnavailable
-from doorstep.actors.store.stamp import Stamp
-from doorstep.actors.store.values import Canary
+from doorstep.actors.store.redis.errors import StoreError
 from doorstep.config.settings import Settings
 
-_BATCHES_AHEAD = 2
-"""One is on its way to Redis; the next is read and decoded meanwhile."""
-_DECODED_AT_ONCE = 100
-"""About a millisecond's work."""
+_DRAIN_S = 5.0
 _OFFER_AGAIN_S = 0.5
-_FRESH_S = 0.05
 
 logger = structlog.get_logger(__name__)
 
 AssignmentState = Literal["settling", "running", "finishing"]
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What an assignment works with; it outlives the assignment."""
+@dataclass(slots=True)
+class _Gathered:
+    """Records that were read and classified, while those before them were carried out."""
 
-    settings: Settings
-    event_topics: frozenset[str]
-    context_topics: frozenset[str]
-    name: str
-    """The consumer's; no other one has it, here or in another Doorstep of the same group."""
-    group_consumer: GroupConsumer
-    delivery: Delivery
-    checkpoints: Checkpoints
-    stamp: Stamp
-    redis: Breaker
-    kafka: Breaker
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """The records of one poll."""
-
-    classified: Classified
-    tickets: Sequence[Ticket]
+    classified: Classified = field(default_factory=Classified)
+    tickets: list[Ticket] = field(default_factory=list)
+    records: int = 0
 
 
 class Assignment:
-    """The work on the partitions that are assigned, from `start` to `cancel`."""
+    """The work on the partitions that are assigned; they come and go, and those that stay go on."""
 
     def __init__(
         self,
-        assigned: frozenset[Partition],
-        tools: Tools,
-        on_change: Callable[[], None],
-        on_lost: Callable[["Assignment"], None],
+        *,
+        settings: Settings,
+        event_topics: Set[str],
+        context_topics: Set[str],
+        group_consumer: GroupConsumer,
+        start_point: StartPoint,
+        delivery: Delivery,
+        redis: Breaker,
+        kafka: Breaker,
     ) -> None:
-        """`on_change` is called when `state` or `events_wait` changes, `on_lost` when Redis lost writes."""
-        self.assigned = assigned
-        self.state: AssignmentState = "settling"
-        self._tools = tools
-        self._group = tools.settings.kafka.group_id
-        self._witness = Canary(self._group, (f"!{tools.name}", 0), int(time.time() * 1000))
-        self._has_signed = False
-        self._on_change = on_change
-        self._on_lost = on_lost
-        self._in_flight = InFlight({}, cap=1, window=1)
-        self._task: asyncio.Task[None] | None = None
-        self._progress = asyncio.Event()
-        self._queue: asyncio.Queue[_Batch] = asyncio.Queue()
-        self._ahead = 0
+        self.assigned: frozenset[Partition] = frozenset()
+        """The partitions that are this consumer's."""
+        self.paused: frozenset[Partition] = frozenset()
+        """Those of them that are not fetched now."""
+        self._settings = settings
+        self._event_topics = event_topics
+        self._context_topics = context_topics
+        self._group_consumer = group_consumer
+        self._start_point = start_point
+        self._delivery = delivery
+        self._redis = redis
+        self._committer = Committer(
+            group_consumer=group_consumer,
+            guard=start_point.guard,
+            interval_s=settings.kafka.commit_interval_ms / 1000,
+            redis=redis,
+            kafka=kafka,
+            on_room=self._regulate,
+        )
+        self._flight = self._new_flight()
+        self._to_pause: frozenset[Partition] = frozenset()
+        self._gathered = _Gathered()
         self._stuck: list[Located] = []
         self._open: list[Ticket] = []
-        self._identity = ""
-        self._verified_at = float("-inf")
-        self._taking = asyncio.Lock()
-        self._committing = asyncio.Lock()
-        self._urgent = asyncio.Event()
+        self._finishing = False
+        self._work_done = asyncio.Event()
+        self._more: asyncio.Future[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Find the place, then carry out what `take` is given, and commit it. Faults of ours end `tasks`."""
-        self._task = tasks.create_task(self._run())
+        """Begin to work on what will be added, in `tasks`; faults of ours end them."""
+        self._tasks = tasks
+        self._working = tasks.create_task(self._work())
+        tasks.create_task(self._committer.run(lambda: self._flight))
 
-    def cancel(self) -> None:
-        """End it at once."""
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _run(self) -> None:
-        await self._settle()
-        self._turn("running")
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._work())
-            tasks.create_task(self._commit_regularly())
+    @property
+    def state(self) -> AssignmentState:
+        """What goes on; a part that is still settling counts for all."""
+        if self._finishing:
+            return "finishing"
+        return "running" if self.assigned == self._flight.partitions else "settling"
 
     @property
     def events_wait(self) -> bool:
@@ -121,249 +108,155 @@ class Assignment:
     @property
     def in_flight(self) -> int:
         """Offsets that were read and are not committed."""
-        return self._in_flight.size
+        return self._flight.size
 
-    def room(self) -> Room:
-        """How many records of which partitions may be read now; none while enough work is ahead."""
-        if self.state != "running" or self._ahead >= _BATCHES_AHEAD:
-            return NO_ROOM
-        return self._in_flight.room()
-
-    async def wait_for_room(self, timeout_s: float) -> None:
-        """Returns when `room` may say something else, or after `timeout_s`."""
-        self._progress.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._progress.wait()
-
-    def lag(self, ends: dict[Partition, int]) -> dict[str, int]:
+    def lag(self, ends: Mapping[Partition, int]) -> dict[str, int]:
         """By topic, how many offsets before these ends are not done with."""
         by_topic: dict[str, int] = {}
-        for partition, done in self._in_flight.positions().items():
+        for partition, done in self._flight.positions().items():
             behind = max(ends.get(partition, done) - done, 0)
             by_topic[partition[0]] = by_topic.get(partition[0], 0) + behind
         return by_topic
 
-    async def take(self, polled: Sequence[tuple[Partition, Sequence[Record]]]) -> None:
-        """Records were read; they are carried out in the order in which they are taken.
+    # Partitions come and go
 
-        Between pieces others have their turn: what was taken before is to go out, and commits to go on.
-        """
-        tickets = [
-            self._in_flight.read(partition, [record.offset for record in records])
-            for partition, records in polled
+    def add(self, partitions: frozenset[Partition]) -> None:
+        """These are ours from now on: read them from where they are to be read."""
+        self.assigned |= partitions
+        self._settle_all()
+
+    async def release(self, partitions: frozenset[Partition]) -> None:
+        """These go to others: finish and commit what was read, as far as that takes 5 seconds at most."""
+        is_done = await self.finish(_DRAIN_S)
+        self.assigned -= partitions
+        self._flight.forget(partitions)
+        self._stuck = [
+            (record, event)
+            for record, event in self._stuck
+            if (record.topic, record.partition) not in partitions
         ]
-        records = [record for _, of_partition in polled for record in of_partition]
-        batch = Classified()
-        async with self._taking:
-            for first in range(0, len(records), _DECODED_AT_ONCE):
-                if first:
-                    await asyncio.sleep(0)
-                self._tools.delivery.classify(records[first : first + _DECODED_AT_ONCE], batch)
-            self._queue.put_nowait(_Batch(batch, tickets))
-            self._ahead += 1
+        if is_done:
+            self._settle_all()
+        else:
+            self.restart()  # what is still under way may be another one's by now
 
-    def rewind(self) -> None:
-        """Read on after what was taken: a failed poll may have passed over records."""
-        if self.state == "running":
-            self._tools.group_consumer.seek(self._in_flight.reading())
+    def lose(self, partitions: frozenset[Partition]) -> None:
+        """These are another one's already: nothing that is under way may be written any more."""
+        self.assigned -= partitions
+        self.restart()
 
-    async def finish(self, timeout_s: float) -> None:
-        """Finish what was taken and commit it, as far as that takes no longer than `timeout_s`."""
-        if self.state != "running" or self._task is None:
-            return
-        self._turn("finishing")
+    def restart(self) -> None:
+        """Drop what is under way, and begin again at what is committed."""
+        self._working.cancel()
+        self._delivery.cache.forget_all()
+        self._flight = self._new_flight()
+        self._gathered, self._stuck, self._open = _Gathered(), [], []
+        self._working = self._tasks.create_task(self._work())
+        self._settle_all()
+
+    async def finish(self, timeout_s: float) -> bool:
+        """Finish what was read and commit it, within `timeout_s`; says whether that was possible."""
+        self._finishing = True
         try:
             async with asyncio.timeout(timeout_s):
-                async with self._taking:  # what is being decoded is taken too
-                    await self._until_done(self._task)
-                await self._commit()
+                await self._work_done.wait()
+                await self._committer.commit(self._flight)
         except (StoreError, KafkaUnavailableError, TimeoutError) as error:
-            logger.warning("assignment_unfinished", reason=str(error) or "timeout")
-
-    async def _until_done(self, task: asyncio.Task[None]) -> None:
-        joining = asyncio.ensure_future(self._queue.join())
-        try:
-            await asyncio.wait((joining, task), return_when=asyncio.FIRST_COMPLETED)
+            reason = str(error) or "timeout"
+            logger.warning("assignment_unfinished", reason=reason)
+            return False
         finally:
-            joining.cancel()
+            self._finishing = False
+        return True
 
-    async def trust(self) -> Canary:
-        """Like `verify`, unless that was done a moment ago; what an append is to look for in addition.
+    def _settle_all(self) -> None:
+        """Find the place of all partitions that have none yet."""
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+        unsettled = self.assigned - self._flight.partitions
+        if unsettled:
+            self._settling = self._tasks.create_task(self._settle(unsettled))
+        self.apply_pauses()
 
-        Raises `StoreUnavailable` too while the assignment has not signed.
+    async def _settle(self, partitions: frozenset[Partition]) -> None:
+        starts = await self._start_point.find(partitions)
+        await self._committer.begin(starts)
+        self._group_consumer.read_from(starts, partial(self._begin, starts, self._settling))
+
+    def _begin(self, starts: Mapping[Partition, int], settling: asyncio.Task[None] | None) -> None:
+        if settling is self._settling:  # else this is another time, and what is read now is not taken
+            self._settling = None
+            self._flight.begin(starts)
+            self.apply_pauses()
+
+    def _new_flight(self) -> InFlight:
+        return InFlight(window=self._settings.history.dedupe_window, apart=self._context_topics)
+
+    # How much is read
+
+    def apply_pauses(self) -> None:
+        """Pause what is not to be fetched now, and resume the rest; to be called when that changes."""
+        paused = self.assigned if self._redis.is_open else frozenset(filter(self._is_paused, self.assigned))
+        if paused != self._to_pause:
+            self._to_pause = paused
+            self._group_consumer.pause(paused, partial(setattr, self, "paused", paused))
+        self._regulate()
+
+    def _is_paused(self, partition: Partition) -> bool:
+        waits = self.events_wait and partition[0] in self._event_topics
+        return waits or partition not in self._flight
+
+    def _regulate(self) -> None:
+        """Let as much be read as there is room for, and no more ahead than is worth it."""
+        ahead = self._settings.kafka.max_poll_records - self._gathered.records
+        room = self._flight.room(only_apart=self.events_wait)
+        self._group_consumer.allow(max(min(room, ahead), 0))
+
+    # Work
+
+    def take(self, batch: Batch) -> None:
+        """Records were read; they are carried out in the order in which they are taken.
+
+        Those of partitions without a place were read for a time that is over.
         """
-        if not self._has_signed:
-            raise StoreUnavailable("this consumer is still finding its place")
-        if asyncio.get_running_loop().time() - self._verified_at > _FRESH_S:
-            await self.verify()
-        return self._witness
-
-    async def verify(self) -> None:
-        """Check that Redis still has what it acknowledged in this assignment.
-
-        Raises `StoreUnavailable`: as `StoreLost` when it has not, and the assignment is over.
-        """
-        canary = self._witness if self._has_signed else None
-        identity, found = await asyncio.gather(
-            self._tools.checkpoints.server_identity(), self._tools.checkpoints.read(self._group)
-        )
-        gone = canary is not None and not canary.is_among(found)
-        if gone or self._identity not in ("", identity):
-            self._on_lost(self)
-            raise StoreLost("Redis was restarted or has lost writes: reading them again from Kafka")
-        self._identity = identity
-        self._verified_at = asyncio.get_running_loop().time()
-
-    def _turn(self, state: AssignmentState) -> None:
-        self.state = state
-        self._on_change()
-
-    # Finding the place
-
-    async def _settle(self) -> None:
-        """Find out where to read from, and have the consumer read from there."""
-        tools = self._tools
-        await tools.redis.retry("verify", self.verify, StoreError)
-        await tools.redis.retry("sign", self._sign, StoreError, self.verify)
-        await tools.redis.retry("stamp", tools.stamp.ensure, StoreError, self.verify)
-        place = plan(await self._find_known(), tools.settings.kafka.start)
-        tools.delivery.cache.forget_all()
-        if place.contexts_lost:
-            await tools.kafka.retry("read contexts", self._read_contexts, KafkaUnavailableError)
-        starts = await tools.kafka.retry(
-            "find offsets", partial(tools.group_consumer.offsets_of, place.starts), KafkaUnavailableError
-        )
-        window = tools.settings.history.dedupe_window
-        self._in_flight = InFlight(
-            starts,
-            cap=tools.settings.kafka.max_in_flight or window,
-            window=window,
-            apart=tools.context_topics,
-        )
-        keep = partial(self._keep, starts)
-        keep_in_kafka = partial(tools.kafka.retry, "keep the place", keep, KafkaUnavailableError)
-        await tools.redis.retry("keep the place", keep_in_kafka, StoreError, self.verify)
-        tools.group_consumer.seek(starts)
-
-    async def _sign(self) -> None:
-        """Leave a checkpoint that grows with every later one, and is greater than in any assignment before.
-
-        It comes before the other checkpoints are looked for: what is lost later is missed here, what was lost
-        before is missed there.
-        """
-        await self._tools.checkpoints.write(self._group, {self._witness.partition: self._witness.checkpoint})
-        self._has_signed = True
-
-    async def _find_known(self) -> dict[Partition, Known]:
-        tools = self._tools
-        find_commits = partial(tools.group_consumer.committed, self.assigned)
-        commits = await tools.kafka.retry("find commits", find_commits, KafkaUnavailableError)
-        find_marks = partial(tools.checkpoints.read, self._group)
-        checkpoints = await tools.redis.retry("find checkpoints", find_marks, StoreError)
-        has_begun = any(commit is not None for commit in commits.values()) or any(
-            topic in tools.event_topics for topic, _ in checkpoints
-        )
-        if tools.settings.kafka.start == "latest" and not has_begun:
-            await tools.kafka.retry("checkpoint the ends", self._checkpoint_ends, KafkaUnavailableError)
-            checkpoints = await tools.redis.retry("find checkpoints", find_marks, StoreError)
-        return {
-            each: Known(
-                None if (offset := commits[each]) is None else Commit(offset),
-                checkpoints.get(each),
-                context=each[0] in tools.context_topics,
-            )
-            for each in self.assigned
-        }
-
-    async def _checkpoint_ends(self) -> None:
-        """The group begins now: what the event topics have already is not for it."""
-        tools = self._tools
-        ends = await tools.group_consumer.ends(tools.group_consumer.partitions_of(tools.event_topics))
-        await tools.redis.retry(
-            "checkpoint the ends", partial(tools.checkpoints.write, self._group, ends), StoreError
-        )
-
-    async def _read_contexts(self) -> None:
-        """Register every context there is: Redis has lost them. Those that contradict were refused before."""
-        logger.warning("contexts_lost")
-        partitions = self._tools.group_consumer.partitions_of(self._tools.context_topics)
-        async for records in read_whole(self._tools.settings.kafka, partitions):
-            batch = self._tools.delivery.classify(records)
-            await self._tools.delivery.register(Classified(), batch.registrations)
-
-    # Working
+        gathered = self._gathered
+        for partition, records in batch.items():
+            if partition in self._flight:
+                offsets = [record.offset for record in records]
+                gathered.tickets.append(self._flight.read(partition, offsets))
+                gathered.records += len(records)
+                self._delivery.classify(records, gathered.classified)
+        self._regulate()
+        if gathered.records:
+            self._work_done.clear()
+            if self._more is not None and not self._more.done():
+                self._more.set_result(None)
 
     async def _work(self) -> None:
         while True:
-            batch = await self._next()
-            await self._carry_out(batch or _Batch(Classified(), ()))
-            if batch is not None:
-                self._ahead -= 1
-                self._queue.task_done()
-                self._progress.set()
+            if not self._gathered.records:
+                await self._wait_for_more()
+            batch, self._gathered = self._gathered, _Gathered()
+            await self._carry_out(batch)
 
-    async def _next(self) -> _Batch | None:
-        """The next batch; None after a moment without one while events are stuck."""
-        try:
-            async with asyncio.timeout(_OFFER_AGAIN_S if self._stuck else None):
-                return await self._queue.get()
-        except TimeoutError:
-            return None
+    async def _wait_for_more(self) -> None:
+        """Returns when there is more to do, or after a moment while events are stuck."""
+        self._work_done.set()
+        self._more = asyncio.get_running_loop().create_future()
+        if self._stuck:
+            await asyncio.wait((self._more,), timeout=_OFFER_AGAIN_S)
+        else:
+            await self._more
 
-    async def _carry_out(self, batch: _Batch) -> None:
+    async def _carry_out(self, batch: _Gathered) -> None:
         waited = self.events_wait
-        self._stuck = await self._tools.delivery.deliver(batch.classified, self._stuck)
+        self._stuck = await self._delivery.deliver(batch.classified, self._stuck)
         held = {(record.topic, record.partition, record.offset) for record, _ in self._stuck}
         self._open = [ticket for ticket in (*self._open, *batch.tickets) if not ticket.acknowledge(held)]
-        if self._in_flight.is_tight:
-            self._urgent.set()
+        if self._flight.is_tight:
+            self._committer.hurry()
         if self.events_wait != waited:
-            self._on_change()
-
-    # Committing
-
-    async def _commit_regularly(self) -> None:
-        interval_s = self._tools.settings.kafka.commit_interval_ms / 1000
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(interval_s):
-                    await self._urgent.wait()
-            self._urgent.clear()
-            await self._try_to_commit()
-
-    async def _try_to_commit(self) -> None:
-        redis, kafka = self._tools.redis, self._tools.kafka
-        try:
-            await self._commit()
-        except StoreError as error:
-            await asyncio.sleep(redis.failure(error, "commit"))
-        except KafkaUnavailableError as error:
-            redis.success("commit")
-            await asyncio.sleep(kafka.failure(error, "commit"))
+            self.apply_pauses()
         else:
-            redis.success("commit")
-            kafka.success("commit")
-
-    async def _commit(self) -> None:
-        """Commit what is done. Raises `StoreError`, `KafkaUnavailableError`."""
-        async with self._committing:
-            offsets = self._in_flight.to_commit()
-            if offsets and await self._keep(offsets):
-                self._in_flight.committed(offsets)
-                self._progress.set()
-
-    async def _keep(self, offsets: dict[Partition, int]) -> bool:
-        """Write the checkpoints, then commit; False if a rebalance is on.
-
-        The checkpoints are written only where Redis is verified, in the same step: they would hide that older
-        ones are lost, and what was appended by then must have been appended to the same server.
-        Raises `StoreError`, `KafkaUnavailableError`.
-        """
-        try:
-            self._witness = await self._tools.checkpoints.advance(offsets, self._identity, self._witness)
-        except StoreLost:
-            self._on_lost(self)
-            raise
-        self._verified_at = asyncio.get_running_loop().time()
-        return await self._tools.group_consumer.commit(offsets)
+            self._regulate()

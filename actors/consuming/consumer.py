@@ -10,13 +10,17 @@ from typing import Literal
 import structlog
 from prometheus_client import Metric
 
-from doorstep.actors.consuming.assignment import Tools
+from doorstep.actors.consuming.assignment import Assignment
 from doorstep.actors.consuming.delivery import Delivery
 from doorstep.actors.consuming.membership import Membership
 from doorstep.actors.consuming.metrics import ConsumerMetrics
+from doorstep.actors.consuming.rollback_guard import RollbackGuard
+from doorstep.actors.consuming.start_point import StartPoint
 from doorstep.actors.consuming.sweeper import Sweeper
 from doorstep.actors.kafka.dead_letter_producer import DeadLetterProducer
-from doorstep.actors.kafka.group_consumer import GroupConsumer, KafkaUnavailableError
+from doorstep.actors.kafka.errors import KafkaUnavailableError
+from doorstep.actors.kafka.group_consumer import GroupConsumer
+from doorstep.actors.kafka.offset_queries import OffsetQueries
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.main_task import MainTask, endless
@@ -63,15 +67,21 @@ class Consumer:
         """Call within a running event loop. Raises `RoutesError`, `StoreMisconfigured`."""
         collect_rarely()
         self._name = name
-        self._unique_name = f"{name}.{secrets.token_hex(4)}"
         self._settings = settings
         self._routes = load_routes(settings.routes)
         self._metrics = ConsumerMetrics()
         self._redis = Breaker("redis", partial(self._on_breaker, "redis"))
         self._kafka = Breaker("kafka", partial(self._on_breaker, "kafka"))
         self._connection = connect(settings.redis)
-        self._checkpoints = Checkpoints(self._connection)
+        checkpoints = Checkpoints(self._connection)
         self._stamp = Stamp(self._connection)
+        self._guard = RollbackGuard(
+            checkpoints,
+            self._stamp,
+            settings.kafka.group_id,
+            f"{name}.{secrets.token_hex(4)}",
+            self._on_lost_writes,
+        )
         self._log = Log(self._connection, settings.history)
         self._dead_letters = DeadLetterProducer(settings.kafka)
         self._contexts = Contexts(self._connection, settings.context)
@@ -85,7 +95,19 @@ class Consumer:
             kafka=self._kafka,
             metrics=self._metrics,
             trust=self._trust,
-            verify=self._verify,
+            verify=self._guard.verify,
+        )
+        self._queries = OffsetQueries(settings.kafka)
+        self._start_point = StartPoint(
+            settings=settings.kafka,
+            event_topics=self._routes.event_topics,
+            context_topics=self._routes.context_topics,
+            guard=self._guard,
+            checkpoints=checkpoints,
+            queries=self._queries,
+            delivery=self._delivery,
+            redis=self._redis,
+            kafka=self._kafka,
         )
         self._sweeper = Sweeper(self._contexts, self._delivery, settings.context.sweep_interval_s)
         self._membership: Membership | None = None
@@ -94,14 +116,14 @@ class Consumer:
 
     async def status(self) -> ConsumerStatus:
         """A snapshot."""
-        membership = self._membership
+        assignment = self._membership.assignment if self._membership else None
         return ConsumerStatus(
             name=self._name,
             state=self._state(),
             breakers=(self._redis.status, self._kafka.status),
-            partitions=_named(membership.assigned if membership else ()),
-            paused=_named(membership.paused if membership else ()),
-            lag=membership.lag if membership else {},
+            partitions=_named(assignment.assigned if assignment else ()),
+            paused=_named(assignment.paused if assignment else ()),
+            lag=self._membership.lag if self._membership else {},
         )
 
     async def metrics(self) -> Sequence[Metric]:
@@ -112,17 +134,16 @@ class Consumer:
         self._log.repairs = 0
         self._metrics.log_repairs.inc(self._contexts.repairs)
         self._contexts.repairs = 0
-        self._metrics.in_flight.set(
-            membership.assignment.in_flight if membership and membership.assignment else 0
-        )
+        self._metrics.in_flight.set(membership.assignment.in_flight if membership else 0)
         return self._metrics.collect()
 
     async def stop(self) -> None:
         """Finish and commit what is under way, leave the group, and end. Takes 7 seconds at most."""
         self._stopped = True
         if self._membership is not None:
-            await self._membership.finish(_DRAIN_S)
+            await self._membership.assignment.finish(_DRAIN_S)
         await self._main_task.stop()
+        await self._queries.close()
         await self._dead_letters.stop()
         await self._connection.close()
 
@@ -131,7 +152,7 @@ class Consumer:
             return "stopped"
         if self._membership is None:
             return "connecting"
-        if self._membership.assignment is not None:
+        if self._membership.assignment.assigned:
             return self._membership.assignment.state
         return "waiting" if self._membership.joined else "joining"
 
@@ -156,37 +177,51 @@ class Consumer:
             await asyncio.sleep(delay_s)
 
     async def _consume_once(self) -> None:
-        tools = Tools(
-            name=self._unique_name,
+        topics = frozenset(self._routes.by_topic)
+        group_consumer = GroupConsumer(self._settings.kafka, self._name, topics)
+        assignment = Assignment(
             settings=self._settings,
             event_topics=self._routes.event_topics,
             context_topics=self._routes.context_topics,
-            group_consumer=GroupConsumer(self._settings.kafka, self._name),
+            group_consumer=group_consumer,
+            start_point=self._start_point,
             delivery=self._delivery,
-            checkpoints=self._checkpoints,
-            stamp=self._stamp,
             redis=self._redis,
             kafka=self._kafka,
         )
-        self._membership = Membership(tools, frozenset(self._routes.by_topic), self._metrics)
+        self._membership = Membership(
+            group_consumer=group_consumer,
+            assignment=assignment,
+            guard=self._guard,
+            queries=self._queries,
+            topics=topics,
+            session_timeout_s=self._settings.kafka.session_timeout_ms / 1000,
+            redis=self._redis,
+            kafka=self._kafka,
+            metrics=self._metrics,
+        )
+        self._kafka.success("connect")
         try:
             await self._membership.run()
         finally:
             self._membership = None
 
-    async def _trust(self) -> Canary | None:
-        return None if self._membership is None else await self._membership.trust()
+    async def _trust(self) -> Canary:
+        if self._membership is None:
+            return await self._guard.trust()
+        return await self._membership.trust()
 
-    async def _verify(self) -> None:
+    def _on_lost_writes(self) -> None:
+        self._metrics.restarts.labels("lost_writes").inc()
         if self._membership is not None:
-            await self._membership.verify()
+            self._membership.assignment.restart()
 
     def _on_breaker(self, name: str, is_open: bool) -> None:
         breaker = self._redis if name == "redis" else self._kafka
         logger.warning("breaker", server=name, state=breaker.status.state, reason=breaker.status.reason)
         self._metrics.set_breaker(name, is_open=is_open)
         if self._membership is not None:
-            self._membership.apply_pauses()
+            self._membership.assignment.apply_pauses()
 
 
 def _named(partitions: Iterable[tuple[str, int]]) -> tuple[str, ...]:

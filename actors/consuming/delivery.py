@@ -48,7 +48,7 @@ class Delivery:
         redis: Breaker,
         kafka: Breaker,
         metrics: ConsumerMetrics,
-        trust: Callable[[], Awaitable[Canary | None]],
+        trust: Callable[[], Awaitable[Canary]],
         verify: Callable[[], Awaitable[None]],
         topic_ids: TopicIds = MappingProxyType({}),
     ) -> None:

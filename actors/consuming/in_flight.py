@@ -1,4 +1,4 @@
-"""How far each assigned partition is read, done and committed, and how much more may be read. Pure."""
+"""How far each partition is read, done and committed, and how much more may be read. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from doorstep.actors.records import Partition
 
 _LEAST = 8
 """Nothing is read where less than 1/8 is free."""
+_TIGHT = 4
+"""A commit is urgent where it would free 1/4."""
 
 
 @dataclass(slots=True)
@@ -29,36 +31,46 @@ class Ticket:
         return not self.numbers
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How many more records may be read: of each partition, and of all of them together."""
-
-    of: Mapping[Partition, int]
-    """Only partitions of which at least one may be read."""
-    total: int
-
-
-NO_ROOM = Room({}, 0)
-
-
 class InFlight:
-    """The partitions of one assignment, and how far they may be read past what is committed.
+    """The partitions that are read, and how far they may be read past what is committed.
 
     All that is not committed comes again after a crash, and must still be known as a repeat, even if all of
-    it is one user's. So the partitions of events share one window. Those that tell whose batch it is do not
-    take part in it: events may wait for them.
+    it is one user's. So the partitions of events share one window. Those that tell whose batch it is share
+    another one, as events may wait for them.
     """
 
-    def __init__(
-        self, starts: Mapping[Partition, int], *, cap: int, window: int, apart: Collection[str] = ()
-    ) -> None:
-        """Nothing is committed past `starts`, the offsets of the next records. Of one partition at most `cap`
-        are in flight, of all together at most `window`, those of the topics `apart` not counted."""
-        self._cap = cap
+    def __init__(self, *, window: int, apart: Collection[str] = ()) -> None:
+        """At most `window` records are in flight, and as many of the topics `apart`."""
         self._window = window
-        self._sharing = frozenset(partition for partition in starts if partition[0] not in apart)
-        self._offsets = {partition: Offsets(start) for partition, start in starts.items()}
-        self._committed = dict(starts)
+        self._apart = frozenset(apart)
+        self._offsets: dict[Partition, Offsets] = {}
+        self._committed: dict[Partition, int] = {}
+        self._sizes = [0, 0]
+        """Offsets that were read and are not committed: of events, and of the topics apart."""
+
+    def __contains__(self, partition: Partition) -> bool:
+        return partition in self._offsets
+
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """Those that are read."""
+        return frozenset(self._offsets)
+
+    @property
+    def size(self) -> int:
+        """Offsets that were read and are not committed, of all partitions."""
+        return sum(self._sizes)
+
+    def begin(self, starts: Mapping[Partition, int]) -> None:
+        """Read these too. Nothing is committed past `starts`, the offsets of the next records."""
+        self.forget(starts)
+        self._offsets |= {partition: Offsets(start) for partition, start in starts.items()}
+        self._committed |= starts
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        """These are not read any more; what of them is in flight does not count."""
+        for partition in self._offsets.keys() & set(partitions):
+            self._count(partition, self._committed.pop(partition) - self._offsets.pop(partition).position)
 
     def read(self, partition: Partition, numbers: Sequence[int]) -> Ticket:
         """Records at these offsets were read, in this order.
@@ -68,37 +80,23 @@ class InFlight:
         """
         offsets = self._offsets[partition]
         if numbers[0] < offsets.position:
-            offsets = self._offsets[partition] = Offsets(numbers[0])
-            self._committed[partition] = numbers[0]
+            self.begin({partition: numbers[0]})
+            offsets = self._offsets[partition]
+        before = offsets.position
         offsets.read(*numbers)
+        self._count(partition, offsets.position - before)
         return Ticket(partition, offsets, numbers)
 
-    def room(self) -> Room:
-        """What may be read now: much or nothing.
+    def room(self, *, only_apart: bool = False) -> int:
+        """How many records may be read now, of the topics apart alone or of all: many or none.
 
-        With less than an eighth of its cap free a partition waits for a commit, and so do all that share
-        the window with less than an eighth of that. So a backlog is read in large pieces, each of few
-        partitions and so of few users: what a piece has for one of them goes out in one write.
+        With less than an eighth of its window free, everything waits for a commit. So a backlog is read in
+        large pieces, each of few partitions and so of few users: what a piece has for one of them goes out
+        in one write.
         """
-        committed = self._committed
-        sizes = {each: offsets.position - committed[each] for each, offsets in self._offsets.items()}
-        left = self._window - sum([sizes[each] for each in self._sharing])
-        closed = self._sharing if _LEAST * left < self._window else frozenset()
-        of = {
-            each: self._cap - size
-            for each, size in sizes.items()
-            if _LEAST * (self._cap - size) >= self._cap and each not in closed
-        }
-        return Room(of, left if left > 0 else sum(of.values()))
-
-    def reading(self) -> dict[Partition, int]:
-        """The offset of the next record of each partition."""
-        return {partition: offsets.position for partition, offsets in self._offsets.items()}
-
-    @property
-    def size(self) -> int:
-        """Offsets that were read and are not committed, of all partitions."""
-        return sum(self.reading().values()) - sum(self._committed.values())
+        events, apart = self._sizes
+        free = self._window - (apart if only_apart else max(events, apart))
+        return free if _LEAST * free >= self._window else 0
 
     def positions(self) -> dict[Partition, int]:
         """The lowest offset of each partition that is not done."""
@@ -113,12 +111,22 @@ class InFlight:
         }
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
-        """Redis has the checkpoints, Kafka has the commit."""
-        self._committed.update(offsets)
+        """Redis has the checkpoints, Kafka has the commit. What has been forgotten or begun anew meanwhile
+        stays as it is."""
+        for partition, offset in offsets.items():
+            if partition in self and offset <= self._offsets[partition].lowest_unacknowledged:
+                self._count(partition, self._committed[partition] - offset)
+                self._committed[partition] = offset
 
     @property
     def is_tight(self) -> bool:
         """Whether a commit now would let much more be read."""
-        committed = self._committed
-        done = [offsets.lowest_unacknowledged - committed[each] for each, offsets in self._offsets.items()]
-        return 4 * max(done, default=0) >= self._cap or 4 * sum(done) >= self._window
+        if _TIGHT * max(self._sizes) < self._window:
+            return False
+        done = [0, 0]
+        for partition, lowest in self.positions().items():
+            done[partition[0] in self._apart] += lowest - self._committed[partition]
+        return _TIGHT * max(done) >= self._window
+
+    def _count(self, partition: Partition, more: int) -> None:
+        self._sizes[partition[0] in self._apart] += more

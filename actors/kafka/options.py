@@ -1,4 +1,4 @@
-"""The options of our Kafka clients, from the settings."""
+"""The options of our Kafka clients, from the settings: of aiokafka's first, then of librdkafka's."""
 
 from ssl import SSLContext
 from typing import Any
@@ -9,14 +9,18 @@ from doorstep.config.settings import KafkaSettings
 
 _METADATA_AGE_MS = 5_000
 """How soon a topic or partition that did not exist at the start is found."""
-_REBALANCE_MS = 10_000
 _RETRY_MS = 250
+_LONGEST_RETRY_MS = 1_000
+_REQUEST_MS = 10_000
+_SILENT_MS = 60_000
 _PARTITION_FETCH_BYTES = 1 << 20
-_FETCH_BYTES = 2 << 20
+_FETCH_BYTES = 4 << 20
+_QUEUE_KB = 16_384
+_FULL_QUEUE_MS = 5
 
 
 def connection_options(kafka: KafkaSettings) -> dict[str, Any]:
-    """How every client reaches the brokers and proves who it is.
+    """How aiokafka reaches the brokers and proves who it is.
 
     Raises `ValueError` where a setting that the security protocol needs is missing, and `OSError` for a
     certificate that can't be read.
@@ -32,7 +36,7 @@ def connection_options(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def reader_options(kafka: KafkaSettings) -> dict[str, Any]:
-    """For every consumer: only what is committed, and nothing is skipped when a position is gone."""
+    """For aiokafka's consumer: only what is committed, and nothing is skipped when a position is gone."""
     return connection_options(kafka) | {
         "enable_auto_commit": False,
         "isolation_level": "read_committed",
@@ -40,24 +44,6 @@ def reader_options(kafka: KafkaSettings) -> dict[str, Any]:
         # that a recreated topic does not have, continues with the oldest record there is.
         "auto_offset_reset": "earliest",
         "fetch_max_wait_ms": kafka.fetch_max_wait_ms,
-        # aiokafka asks a broker for more only when what it got is read: small answers keep it reading ahead.
-        # Much of few partitions is much of few users, which costs less than little of many.
-        "max_partition_fetch_bytes": _PARTITION_FETCH_BYTES,
-        "fetch_max_bytes": _FETCH_BYTES,
-    }
-
-
-def member_options(kafka: KafkaSettings) -> dict[str, Any]:
-    """For the consumer that is a member of the group."""
-    return reader_options(kafka) | {
-        "group_id": kafka.group_id,
-        "session_timeout_ms": kafka.session_timeout_ms,
-        "heartbeat_interval_ms": kafka.session_timeout_ms // 5,
-        # Longer than a member needs to finish its work, shorter than a request may take: joining waits.
-        "rebalance_timeout_ms": _REBALANCE_MS,
-        "request_timeout_ms": _REBALANCE_MS + 5_000,
-        # Whoever works without a pause on what it has, be it a minute, is alive: heartbeats tell of the dead.
-        "max_poll_interval_ms": 24 * 3600 * 1000,
     }
 
 
@@ -71,6 +57,79 @@ def producer_options(kafka: KafkaSettings) -> dict[str, Any]:
         "max_request_size": 1 << 30,
         "request_timeout_ms": 10_000,
     }
+
+
+def client_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """How librdkafka reaches the brokers and proves who it is.
+
+    Raises `ValueError` where a setting that the security protocol needs is missing.
+    """
+    options = {
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "security.protocol": kafka.security_protocol,
+        "topic.metadata.refresh.interval.ms": _METADATA_AGE_MS,
+        "retry.backoff.ms": _RETRY_MS,
+        "reconnect.backoff.max.ms": _LONGEST_RETRY_MS,
+        "socket.timeout.ms": _REQUEST_MS,
+        # What goes wrong is told by callbacks; librdkafka's own lines would be none of our log's.
+        "log_level": 0,
+    }
+    if kafka.security_protocol.startswith("SASL"):
+        login = _login(kafka)
+        options |= {
+            "sasl.mechanism": login["sasl_mechanism"],
+            "sasl.username": login["sasl_plain_username"],
+            "sasl.password": login["sasl_plain_password"],
+        }
+    if kafka.security_protocol.endswith("SSL"):
+        options |= _tls(kafka)
+    return options
+
+
+def query_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """For a client that asks for offsets, and reads nothing."""
+    return client_options(kafka) | {
+        "group.id": kafka.group_id,
+        "enable.auto.commit": False,
+        "isolation.level": "read_committed",
+    }
+
+
+def group_options(kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
+    """For the member of the consumer group: safe like `reader_options`, and partitions that stay are not
+    taken away while others move."""
+    return query_options(kafka) | {
+        "client.id": client_id,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": kafka.session_timeout_ms,
+        "heartbeat.interval.ms": kafka.session_timeout_ms // 5,
+        # A rebalance waits so long for a member that is alive and says nothing. Its thread says something
+        # twenty times a second, whatever the event loop does.
+        "max.poll.interval.ms": max(_SILENT_MS, kafka.session_timeout_ms),
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "check.crcs": True,
+        "socket.nagle.disable": True,
+        "fetch.wait.max.ms": kafka.fetch_max_wait_ms,
+        # Much of few partitions is much of few users, which costs less than little of many.
+        "max.partition.fetch.bytes": _PARTITION_FETCH_BYTES,
+        "fetch.max.bytes": _FETCH_BYTES,
+        "queued.max.messages.kbytes": _QUEUE_KB,
+        "fetch.queue.backoff.ms": _FULL_QUEUE_MS,
+        "fetch.error.backoff.ms": _RETRY_MS,
+    }
+
+
+def _tls(kafka: KafkaSettings) -> dict[str, Any]:
+    """A key may be in one file with its certificate; librdkafka wants to be told of both."""
+    options = {
+        "ssl.ca.location": kafka.ssl_cafile,
+        "ssl.certificate.location": kafka.ssl_certfile,
+        "ssl.key.location": kafka.ssl_keyfile or kafka.ssl_certfile,
+    }
+    named = {name: str(path) for name, path in options.items() if path is not None}
+    password = kafka.ssl_password
+    return named | ({} if password is None else {"ssl.key.password": password.get_secret_value()})
 
 
 def _login(kafka: KafkaSettings) -> dict[str, Any]:

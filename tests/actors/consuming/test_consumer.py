@@ -75,18 +75,17 @@ async def test_little_is_in_flight_and_all_gets_through(world: World) -> None:
     user = world.names.user()
     world.publisher.send_all(world.notification(user, f"note-{number}") for number in range(1000))
     most = 0
-    async with world.consumer(kafka={"max_in_flight": 7, "commit_interval_ms": 50}) as consumer:
+    async with world.consumer(kafka={"commit_interval_ms": 50}, history={"dedupe_window": 7}) as consumer:
         while len(await world.log(user)) < 1000:
             most = max(most, await world.in_flight(consumer))
             await asyncio.sleep(0)
-    # all notifications of a user have one key, so they are in one partition
     assert 0 < most <= 7
 
 
 async def test_a_small_window_is_shared_by_all_partitions(world: World) -> None:
     """More partitions than it has places: nothing is refused, nothing waits for ever."""
     users = [world.names.user(number) for number in range(world.events)]
-    async with world.consumer(kafka={"max_in_flight": 2}, history={"dedupe_window": 2}) as consumer:
+    async with world.consumer(history={"dedupe_window": 2}) as consumer:
         for user in users:
             world.publisher.send_all(world.notification(user, f"note-{number}") for number in range(5))
         for user in users:

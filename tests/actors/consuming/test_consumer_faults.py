@@ -182,14 +182,18 @@ async def test_redis_may_stop_and_start(
         await asyncio.sleep(0.5)
         await asyncio.to_thread(valkey.stop)
         await _status(world, consumer, _is_open("redis"), "the breaker of Redis is open")
-        status = await consumer.status()
-        assert len(status.paused) == len(status.partitions) == world.partitions
+        await _status(
+            world,
+            consumer,
+            lambda status: len(status.paused) == world.partitions,
+            "all partitions are paused",
+        )
         await asyncio.sleep(1)
         await asyncio.to_thread(valkey.start)
         await _status(world, consumer, _all_closed, "the breakers are closed")
         await stream.stop()
         await stream.check()
-        assert (await consumer.status()).paused == ()
+        await _status(world, consumer, lambda status: status.paused == (), "no partition is paused")
 
 
 async def test_redis_may_lose_everything(world: World) -> None:

@@ -1,0 +1,96 @@
+"""Notices a Redis that has lost writes which it had acknowledged: a restart, a failover, a flush.
+
+It leaves a canary beside the data: a checkpoint of its own, which grows with every checkpoint that this
+consumer writes. As Redis replicates and persists in order, who has the last canary has all that was
+acknowledged before it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from doorstep.actors.records import Partition
+from doorstep.actors.store.checkpoints import Checkpoints
+from doorstep.actors.store.redis.errors import StoreLost, StoreUnavailable
+from doorstep.actors.store.stamp import Stamp
+from doorstep.actors.store.values import Canary
+
+_FRESH_S = 0.05
+
+
+class RollbackGuard:
+    """One consumer's. After a loss it begins anew, with what Redis has then."""
+
+    def __init__(
+        self, checkpoints: Checkpoints, stamp: Stamp, group: str, name: str, on_lost: Callable[[], None]
+    ) -> None:
+        """`name` is no other consumer's, here or in another Doorstep of the same group. `on_lost` is called
+        once for each loss: what was read and is not committed, is to be read again."""
+        self._checkpoints = checkpoints
+        self._stamp = stamp
+        self._group = group
+        self._name = name
+        self._on_lost = on_lost
+        self._canary: Canary | None = None
+        self._identity = ""
+        self._verified_at = float("-inf")
+
+    async def verify(self) -> None:
+        """Check that Redis still has what it acknowledged; at first, leave the canary.
+
+        The canary comes before the checkpoints of others are looked for: what is lost later is missed here,
+        what was lost before is missed there. Raises `StoreUnavailable`; as `StoreLost` after a loss.
+        """
+        canary = self._canary
+        if canary is None:
+            await self._begin()
+            return
+        identity, found = await asyncio.gather(
+            self._checkpoints.server_identity(), self._checkpoints.read(self._group)
+        )
+        if identity != self._identity or not canary.is_among(found):
+            self._lose(canary)
+        self._verified_at = asyncio.get_running_loop().time()
+
+    async def trust(self) -> Canary:
+        """Like `verify`, unless that was done a moment ago; what an append is to look for in addition.
+
+        Raises `StoreUnavailable` too before the first `verify`, or the first after a loss.
+        """
+        if self._canary is None:
+            raise StoreUnavailable("this consumer is still finding its place")
+        if asyncio.get_running_loop().time() - self._verified_at > _FRESH_S:
+            await self.verify()
+        return self._canary
+
+    async def keep(self, offsets: Mapping[Partition, int]) -> None:
+        """Write checkpoints, where Redis is verified in the same step: they would hide that older ones are
+        lost, and what was appended by then must have been appended to the same server.
+
+        One at a time. Raises `StoreError`; as `StoreLost` after a loss.
+        """
+        canary = self._canary
+        if canary is None:
+            raise StoreUnavailable("this consumer is still finding its place")
+        try:
+            following = await self._checkpoints.advance(offsets, self._identity, canary)
+        except StoreLost:
+            self._lose(canary)
+            raise
+        if self._canary is canary:
+            self._canary = following
+            self._verified_at = asyncio.get_running_loop().time()
+
+    async def _begin(self) -> None:
+        identity = await self._checkpoints.server_identity()
+        canary = Canary(self._group, (f"!{self._name}", 0), int(time.time() * 1000))
+        await self._stamp.ensure()  # before anything is written again
+        await self._checkpoints.write(self._group, {canary.partition: canary.checkpoint})
+        self._identity, self._canary = identity, canary
+
+    def _lose(self, canary: Canary) -> None:
+        """What was known before is over; told once, whoever notices it first. Raises `StoreLost`."""
+        if self._canary is canary:
+            self._canary = None
+            self._on_lost()
+        raise StoreLost("Redis was restarted or has lost writes: reading them again from Kafka")

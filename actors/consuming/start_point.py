@@ -1,0 +1,85 @@
+"""Finds where partitions are read from: Kafka's commits, the checkpoints in Redis, and `recovery.plan`."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from doorstep.actors.consuming.classify import Classified
+from doorstep.actors.consuming.delivery import Delivery
+from doorstep.actors.consuming.recovery import Commit, Known, plan
+from doorstep.actors.consuming.rollback_guard import RollbackGuard
+from doorstep.actors.kafka.errors import KafkaUnavailableError
+from doorstep.actors.kafka.offset_queries import OffsetQueries
+from doorstep.actors.kafka.whole_reader import read_whole
+from doorstep.actors.records import Partition
+from doorstep.actors.runtime.breaker import Breaker
+from doorstep.actors.store.checkpoints import Checkpoints
+from doorstep.actors.store.redis.errors import StoreError
+from doorstep.actors.store.values import Checkpoint
+from doorstep.config.settings import KafkaSettings
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StartPoint:
+    """Where to begin, for one consumer."""
+
+    settings: KafkaSettings
+    event_topics: Set[str]
+    context_topics: Set[str]
+    guard: RollbackGuard
+    checkpoints: Checkpoints
+    queries: OffsetQueries
+    delivery: Delivery
+    redis: Breaker
+    kafka: Breaker
+
+    async def find(self, partitions: Set[Partition]) -> Mapping[Partition, int]:
+        """The offsets to begin at, when Redis and Kafka can tell; lost contexts have been registered then."""
+        await self.redis.retry("verify", self.guard.verify, StoreError)
+        place = plan(await self._find_known(partitions), self.settings.start)
+        if place.contexts_lost:
+            await self.kafka.retry("read contexts", self._read_contexts, KafkaUnavailableError)
+        find = partial(self.queries.offsets_of, place.starts)
+        return await self.kafka.retry("find offsets", find, KafkaUnavailableError)
+
+    async def _find_known(self, partitions: Set[Partition]) -> Mapping[Partition, Known]:
+        find_commits = partial(self.queries.committed, partitions)
+        commits = await self.kafka.retry("find commits", find_commits, KafkaUnavailableError)
+        checkpoints = await self._find_checkpoints()
+        has_begun = any(commit is not None for commit in commits.values()) or any(
+            topic in self.event_topics for topic, _ in checkpoints
+        )
+        if self.settings.start == "latest" and not has_begun:
+            await self.kafka.retry("checkpoint the ends", self._checkpoint_ends, KafkaUnavailableError)
+            checkpoints = await self._find_checkpoints()
+        return {
+            each: Known(
+                None if (offset := commits[each]) is None else Commit(offset),
+                checkpoints.get(each),
+                context=each[0] in self.context_topics,
+            )
+            for each in partitions
+        }
+
+    async def _find_checkpoints(self) -> Mapping[Partition, Checkpoint]:
+        read = partial(self.checkpoints.read, self.settings.group_id)
+        return await self.redis.retry("find checkpoints", read, StoreError)
+
+    async def _checkpoint_ends(self) -> None:
+        """The group begins now: what the event topics have already is not for it."""
+        ends = await self.queries.ends(await self.queries.partitions_of(self.event_topics))
+        write = partial(self.checkpoints.write, self.settings.group_id, ends)
+        await self.redis.retry("checkpoint the ends", write, StoreError)
+
+    async def _read_contexts(self) -> None:
+        """Register every context there is: Redis has lost them. Those that contradict were refused before."""
+        logger.warning("contexts_lost")
+        self.delivery.cache.forget_all()
+        partitions = await self.queries.partitions_of(self.context_topics)
+        async for records in read_whole(self.settings, partitions):
+            batch = self.delivery.classify(records)
+            await self.delivery.register(Classified(), batch.registrations)

@@ -1,0 +1,76 @@
+"""What the brokers know of partitions and offsets: asked by a client of its own, so that no record waits."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
+
+from doorstep.actors.kafka.errors import KafkaUnavailableError
+from doorstep.actors.kafka.options import query_options
+from doorstep.actors.records import Beginning, Partition
+from doorstep.config.settings import KafkaSettings
+
+_CALL_S = 5.0
+_PROBE_S = 3.0
+
+T = TypeVar("T")
+
+
+class OffsetQueries:
+    """Asks the brokers, one question at a time. Every method raises `KafkaUnavailableError`, within seconds,
+    and may be repeated."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._client = Consumer(query_options(kafka))
+        self._turn = asyncio.Lock()
+
+    async def partitions_of(self, topics: Collection[str]) -> list[Partition]:
+        """All partitions of these topics that exist, whoever reads them."""
+        found = await self._ask("partitions", lambda: self._client.list_topics(timeout=_CALL_S))
+        known = found.topics
+        return [(topic, number) for topic in known.keys() & set(topics) for number in known[topic].partitions]
+
+    async def committed(self, partitions: Collection[Partition]) -> dict[Partition, int | None]:
+        """The group's offsets; None where nothing is committed."""
+        asked = [TopicPartition(*each) for each in partitions]
+        found = await self._ask("committed", lambda: self._client.committed(asked, _CALL_S))
+        return {each: None if offset < 0 else offset for each, offset in _offsets("committed", found).items()}
+
+    async def offsets_of(self, starts: Mapping[Partition, int | Beginning]) -> dict[Partition, int]:
+        """The same, with beginnings as the offsets they have now."""
+        found = {each: start for each, start in starts.items() if isinstance(start, int)}
+        beginnings = starts.keys() - found.keys()
+        return found | await self._list("beginnings", beginnings, OFFSET_BEGINNING, _CALL_S)
+
+    async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """The offset of the next committed record that will be written."""
+        return await self._list("ends", partitions, OFFSET_END, _PROBE_S)
+
+    async def close(self) -> None:
+        """Ask nothing more."""
+        async with self._turn:
+            await asyncio.to_thread(self._client.close)
+
+    async def _list(
+        self, what: str, partitions: Collection[Partition], place: int, timeout_s: float
+    ) -> dict[Partition, int]:
+        # A "time" may also be one of the two places that every partition has; all are asked for at once.
+        asked = [TopicPartition(*each, place) for each in partitions]
+        if not asked:
+            return {}
+        return _offsets(what, await self._ask(what, lambda: self._client.offsets_for_times(asked, timeout_s)))
+
+    async def _ask(self, what: str, question: Callable[[], T]) -> T:
+        async with self._turn:
+            try:
+                return await asyncio.to_thread(question)
+            except KafkaException as error:
+                raise KafkaUnavailableError(f"{what}: {error.args[0].str()}") from error
+
+
+def _offsets(what: str, found: Collection[TopicPartition]) -> dict[Partition, int]:
+    for each in found:
+        if each.error is not None:
+            raise KafkaUnavailableError(f"{what}: {each.topic}/{each.partition}: {each.error.str()}")
+    return {(each.topic, each.partition): each.offset for each in found}
