@@ -59,7 +59,15 @@ class OffsetQueries:
         asked = [TopicPartition(*each, place) for each in partitions]
         if not asked:
             return {}
-        return _offsets(what, await self._ask(what, lambda: self._client.offsets_for_times(asked, timeout_s)))
+
+        def look_up() -> list[TopicPartition]:
+            try:
+                return self._client.offsets_for_times(asked, timeout_s)
+            except KafkaException:  # partitions may be new, or have moved, since the client learnt of them
+                self._client.list_topics(timeout=timeout_s)
+                return self._client.offsets_for_times(asked, timeout_s)
+
+        return _offsets(what, await self._ask(what, look_up))
 
     async def _ask(self, what: str, question: Callable[[], T]) -> T:
         async with self._turn:

@@ -1,0 +1,232 @@
+"""The member of the consumer group, on a real Kafka."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from pydantic import SecretStr
+
+from doorstep.actors.kafka.consumer_thread import Batch, GroupEvents
+from doorstep.actors.kafka.errors import KafkaUnavailableError
+from doorstep.actors.kafka.group_consumer import GroupConsumer
+from doorstep.actors.kafka.offset_queries import OffsetQueries
+from doorstep.actors.records import Partition
+from doorstep.config.settings import KafkaSettings
+from tests.support.kafka import SecureKafka
+from tests.support.names import Names
+from tests.support.servers import KafkaServer
+
+PARTITIONS = 4
+
+
+class Member:
+    """A group consumer whose user reads everything from the beginning, and notes what it is told."""
+
+    def __init__(self, settings: KafkaSettings, topic: str) -> None:
+        self.consumer = GroupConsumer(settings, "member", [topic])
+        self.assigned: set[Partition] = set()
+        self.revoked: list[frozenset[Partition]] = []
+        self.read: dict[Partition, list[int]] = defaultdict(list)
+        self.values: list[bytes | None] = []
+        self.batches: list[Batch] = []
+        self.on_revoke: Callable[[frozenset[Partition]], Any] | None = None
+
+    async def run(self) -> None:
+        """Be a member."""
+        await self.consumer.run(GroupEvents(self._assigned, self._revoked, self._lost, self._take))
+
+    async def until(self, holds: Callable[[], object], what: str, within_s: float = 30) -> None:
+        """Wait until `holds` is true."""
+        deadline = time.monotonic() + within_s
+        while not holds():
+            assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+            await asyncio.sleep(0.01)
+
+    def _assigned(self, partitions: frozenset[Partition]) -> None:
+        self.assigned |= partitions
+        self.consumer.read_from(dict.fromkeys(partitions, 0), lambda: None)
+
+    async def _revoked(self, partitions: frozenset[Partition]) -> None:
+        self.revoked.append(partitions)
+        self.assigned -= partitions
+        if self.on_revoke is not None:
+            await self.on_revoke(partitions)
+
+    def _lost(self, partitions: frozenset[Partition]) -> None:
+        self.assigned -= partitions
+
+    def _take(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        for partition, records in batch.items():
+            self.read[partition] += [record.offset for record in records]
+            self.values += [record.value for record in records]
+
+
+@asynccontextmanager
+async def running(member: Member) -> AsyncIterator[Member]:
+    """A member from its first partition on, until the end."""
+    task = asyncio.create_task(member.run())
+    try:
+        await member.until(lambda: member.assigned or task.done(), "it has partitions")
+        yield member
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class Topic:
+    """A topic of four partitions, and who reads and writes it."""
+
+    def __init__(self, kafka: KafkaServer, names: Names) -> None:
+        self.name = names.topic()
+        kafka.create_topic(self.name, partitions=PARTITIONS)
+        self.settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, group_id=names.group(), linger_ms=0)
+        self._producer = Producer({"bootstrap.servers": kafka.bootstrap})
+
+    def member(self) -> Member:
+        """One more, not yet running."""
+        return Member(self.settings, self.name)
+
+    def of(self, *numbers: int) -> set[Partition]:
+        """These partitions."""
+        return {(self.name, number) for number in numbers}
+
+    def produce(self, count: int, partitions: Collection[int] = range(PARTITIONS), **more: Any) -> None:
+        """Write so many records to each of these."""
+        for number in range(count):
+            for partition in partitions:
+                self._producer.produce(self.name, b"%d" % number, partition=partition, **more)
+        assert self._producer.flush(30) == 0
+
+
+@pytest.fixture
+def topic(kafka: KafkaServer, names: Names) -> Topic:
+    return Topic(kafka, names)
+
+
+async def test_records_come_whole_and_in_order(topic: Topic) -> None:
+    topic.produce(3, [1], key=b"k", headers=[("a", b"1"), ("a", None)])
+    async with running(topic.member()) as member:
+        member.consumer.allow(100)
+        await member.until(lambda: len(member.read[topic.name, 1]) == 3, "all are read")
+        records = [record for batch in member.batches for record in batch[topic.name, 1]]
+        assert [(each.topic, each.partition, each.offset, each.value) for each in records] == [
+            (topic.name, 1, number, b"%d" % number) for number in range(3)
+        ]
+        assert {(each.key, each.headers) for each in records} == {(b"k", (("a", b"1"), ("a", None)))}
+
+
+async def test_no_more_come_than_are_allowed(topic: Topic) -> None:
+    topic.produce(50)
+    async with running(topic.member()) as member:
+        await asyncio.sleep(0.3)
+        assert not member.batches
+        for total in (7, 8, 120):
+            member.consumer.allow(total - len(member.values))
+            await member.until(lambda: len(member.values) == total, "as many as were allowed")  # noqa: B023
+            await asyncio.sleep(0.15)
+            assert len(member.values) == total
+        member.consumer.allow(1000)
+        await member.until(lambda: len(member.values) == 200, "all")
+        assert all(read == list(range(50)) for read in member.read.values())
+
+
+async def test_reading_begins_anew_where_it_is_told_to(topic: Topic) -> None:
+    topic.produce(500, [0, 1])
+    async with running(topic.member()) as member:
+        member.consumer.allow(300)
+        await member.until(lambda: len(member.values) == 300, "the first ones")
+        other = list(member.read[topic.name, 1])
+        member.consumer.allow(10_000)
+        member.consumer.read_from({(topic.name, 0): 490}, member.read[topic.name, 0].clear)
+        await member.until(lambda: len(member.read[topic.name, 1]) == 500, "the other partition is read on")
+        await member.until(lambda: member.read[topic.name, 0][-1:] == [499], "the one is read again")
+        assert member.read[topic.name, 0] == list(range(490, 500))
+        assert other == member.read[topic.name, 1][: len(other)] == list(range(len(other)))
+
+
+async def test_a_paused_partition_waits_and_loses_nothing(topic: Topic) -> None:
+    async with running(topic.member()) as member:
+        member.consumer.allow(1000)
+        done = asyncio.Event()
+        member.consumer.pause(frozenset(topic.of(0)), done.set)
+        await done.wait()
+        topic.produce(5, [0, 1])
+        await member.until(lambda: len(member.read[topic.name, 1]) == 5, "the other one is read")
+        await asyncio.sleep(0.2)
+        assert member.read[topic.name, 0] == []
+        member.consumer.pause(frozenset(), lambda: None)
+        await member.until(lambda: len(member.read[topic.name, 0]) == 5, "it is read too")
+        assert member.read[topic.name, 0] == list(range(5))
+
+
+async def test_partitions_that_stay_are_read_while_others_move(topic: Topic) -> None:
+    async with running(topic.member()) as first:
+        first.consumer.allow(10_000)
+        await first.until(lambda: len(first.assigned) == PARTITIONS, "it has all")
+        released = asyncio.Event()
+
+        async def slowly(_: frozenset[Partition]) -> None:
+            assert await first.consumer.commit(dict.fromkeys(first.revoked[-1], 1))
+            released.set()
+
+        topic.produce(1)
+        await first.until(lambda: len(first.values) == PARTITIONS, "all are read")
+        first.on_revoke = slowly
+        async with running(topic.member()) as second:
+            await second.until(lambda: len(second.assigned) == 2, "the load is shared")
+            assert released.is_set()
+            assert first.revoked == [frozenset(second.assigned)]  # and nothing else was ever taken away
+            topic.produce(1)
+            stayed = first.assigned
+            await first.until(lambda: all(first.read[each] == [0, 1] for each in stayed), "they went on")
+        queries = OffsetQueries(topic.settings)
+        committed = await queries.committed(topic.of(*range(PARTITIONS)))
+        await queries.close()
+        assert committed == dict.fromkeys(stayed) | dict.fromkeys(first.revoked[0], 1)
+
+
+async def test_who_leaves_is_replaced_at_once(topic: Topic) -> None:
+    async with running(topic.member()):
+        second = topic.member()
+        async with running(second):
+            pass
+        third = topic.member()
+        async with running(third):
+            pass
+    begun = time.monotonic()
+    async with running(topic.member()) as last:
+        await last.until(lambda: len(last.assigned) == PARTITIONS, "it has all")
+    assert time.monotonic() - begun < topic.settings.session_timeout_ms / 1000
+
+
+async def test_tls_and_a_password(secure_kafka: SecureKafka, names: Names) -> None:
+    plain = Topic(secure_kafka.server, names)
+    plain.produce(2, [0])
+    secure: Mapping[str, Any] = {
+        "bootstrap_servers": secure_kafka.bootstrap,
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "PLAIN",
+        "sasl_username": secure_kafka.username,
+        "sasl_password": SecretStr(secure_kafka.password),
+        "ssl_cafile": secure_kafka.authority,
+    }
+    settings = plain.settings.model_copy(update=secure)
+    async with running(Member(settings, plain.name)) as member:
+        member.consumer.allow(10)
+        await member.until(lambda: member.values == [b"0", b"1"], "all are read")
+        queries = OffsetQueries(settings)
+        assert await queries.ends(plain.of(0)) == {(plain.name, 0): 2}
+        await queries.close()
+
+
+async def test_options_that_librdkafka_refuses(names: Names) -> None:
+    settings = KafkaSettings.model_validate({"security_protocol": "SSL", "ssl_cafile": "/nowhere"})
+    with pytest.raises(KafkaUnavailableError, match="ssl"):
+        await Member(settings, names.topic()).run()
