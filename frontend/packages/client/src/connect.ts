@@ -20,12 +20,11 @@ type Attempt = Extract<Effect, { type: "token" | "load" | "get" }>;
 
 /** A connection to Doorstep that comes back by itself. It does nothing until `start()`. */
 export function connect(options: ConnectOptions): Connection {
-  const { clock = system, tabs, load, transports: own = browser } = options;
-  const transports = tabs?.join(own, clock, () => end("logout")) ?? own;
-  /** Over HTTP, and without the socket's path or a slash at the end. */
-  const base = options.url.replace(/^ws/, "http").replace(/(\/v1\/ws)?\/?$/, "");
   const listeners = new Set<() => void>();
   const receivers = new Set<(notification: AnyNotification) => void>();
+  const { clock = system, tabs, receipts, load, transports: own = browser } = options;
+  /** Over HTTP, and without the socket's path or a slash at the end. */
+  const base = options.url.replace(/^ws/, "http").replace(/(\/v1\/ws)?\/?$/, "");
   const underWay = new Map<number, UnderWay>();
   const waiting: Input[] = [];
   let state = initial(options.cursor);
@@ -61,14 +60,17 @@ export function connect(options: ConnectOptions): Connection {
     } else attempt(effect);
   }
 
-  /** Whatever becomes of it, the machine hears of it once, and later. */
+  /** Whatever becomes of it, the machine hears of it once. */
   async function attempt(effect: Attempt): Promise<void> {
     const { id } = effect;
     const controller = new AbortController();
     underWay.set(id, controller);
-    const input = await Promise.resolve(controller.signal)
-      .then((signal) => work(effect, signal))
-      .then((result): Input => ({ type: "done", id, result }), (error): Input => ({ type: "failed", id, detail: `${error}` }));
+    let input: Input;
+    try {
+      input = { type: "done", id, result: await work(effect, controller.signal) };
+    } catch (error) {
+      input = { type: "failed", id, detail: `${error}` };
+    }
     underWay.delete(id);
     feed(input);
   }
@@ -76,11 +78,11 @@ export function connect(options: ConnectOptions): Connection {
   function work(effect: Attempt, signal: AbortSignal): unknown {
     if (effect.type === "token") return options.token(effect.why, signal);
     if (effect.type === "load") return load?.(effect.why, signal);
-    return transports.get(`${base}${POLL_PATH}?wait=${effect.wait}&after=${state.cursor ?? ""}`, state.token, signal);
+    return transports.get(`${base}${POLL_PATH}?wait=${effect.wait}&after=${state.cursor}`, state.token, signal);
   }
 
   function openSocket(id: number): void {
-    const url = `${base.replace("http", "ws")}${WS_PATH}?cursor=${state.cursor ?? ""}`;
+    const url = `${base.replace("http", "ws")}${WS_PATH}?cursor=${state.cursor}`;
     const closed = (code: number) => feed({ type: "closed", id, code });
     const message = (text: string) => feed({ type: "message", id, message: parsed(text) });
     try {
@@ -102,7 +104,7 @@ export function connect(options: ConnectOptions): Connection {
     transports.leave?.(type === "logout");
   }
 
-  return {
+  const connection: Connection = {
     get status() {
       return state.status;
     },
@@ -114,6 +116,8 @@ export function connect(options: ConnectOptions): Connection {
     stop: () => end("stop"),
     logout: () => end("logout"),
   };
+  const transports = [tabs, receipts].reduce((wire, layer) => layer?.join(wire, connection) ?? wire, own);
+  return connection;
 }
 
 /** `listener` is one of a kind, so that whoever adds the same twice can end either. */

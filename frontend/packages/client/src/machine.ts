@@ -69,8 +69,8 @@ export interface State {
   readonly load: number;
   /** When each timer is over. */
   readonly due: Readonly<Due>;
-  /** Where the client stands; undefined until a server has said so. */
-  readonly cursor?: string | undefined;
+  /** Where the client stands; empty until a server has said so. */
+  readonly cursor: string;
   /** The number of the last notification; NaN while it is not known, so that any may be the next. */
   readonly seq: number;
   readonly ids: readonly string[];
@@ -130,11 +130,11 @@ type Draft = { -readonly [K in keyof State]: State[K] } & Moment & { due: Due; r
 type WithoutId<E> = E extends { id: number } ? Omit<E, "id"> : never;
 
 /** Nothing under way. With a cursor the page has its state already. */
-export function initial(cursor?: string): State {
+export function initial(cursor = ""): State {
   return {
     phase: "idle", status: { state: "idle" }, online: true, visible: true, due: {}, ids: [], held: [], token: "",
     lastId: 0, main: 0, trial: 0, refresh: 0, load: 0, attempts: 0, obstructed: 0, rejected: 0,
-    cursor, seq: parseInt(cursor ?? ""),
+    cursor, seq: parseInt(cursor),
   };
 }
 
@@ -160,10 +160,10 @@ const INPUTS: { [T in Input["type"]]: (s: Draft, input: Extract<Input, { type: T
   stop: (s) => halt(s, "stopped", "stopped"),
   logout(s) {
     halt(s, "stopped", "stopped");
-    s.cursor = s.need = undefined;
+    s.cursor = s.token = "";
     s.seq = NaN;
     s.ids = s.held = [];
-    s.token = "";
+    s.need = undefined;
   },
   pagehide(s) {
     if (s.main || s.phase === "waiting") halt(s, "frozen", "idle");
@@ -202,8 +202,8 @@ const INPUTS: { [T in Input["type"]]: (s: Draft, input: Extract<Input, { type: T
     else if (seq !== undefined) receive(s, message as AnyNotification);
   },
   closed(s, { id, code }) {
-    // Of 1000 the table says that the client closed. We did not: it is somebody on the way.
-    const reconnect = code === 1000 ? undefined : RECONNECT[code];
+    // Of 1000 the table says that the client closed. We did not: like 1005 and 1006, it is somebody on the way.
+    const reconnect = [1000, 1005, 1006].includes(code) ? "" : RECONNECT[code];
     const because = problem(`closed_${code}`);
     if (id === s.trial) dropTrial(s);
     else if (reconnect === "never") block(s, because);
@@ -304,7 +304,7 @@ function reject(s: Draft, because: Problem): void {
   else block(s, because);
 }
 
-function failed(s: Draft, id: number, detail = "no answer"): void {
+function failed(s: Draft, id: number, detail?: string): void {
   if (id === s.load) {
     drop(s, id);
     endLoad(s);

@@ -89,10 +89,10 @@ export interface Transports {
   leave?(isLogout: boolean): void;
 }
 
-/** How the tabs of a user share one connection: made by `tabs()` of `@doorstep/client/tabs`. */
-export interface Tabs {
-  /** What this tab uses instead of `transports`; `onLogout` is called when another tab of the user logs out. */
-  join(transports: Transports, clock: Clock, onLogout: () => void): Transports;
+/** What stands between a connection and its transports: made by `tabs()` and `receipts()`, each an entry of its own. */
+export interface Layer {
+  /** What the connection uses instead of `transports`. */
+  join(transports: Transports, connection: Connection): Transports;
 }
 
 export interface ConnectOptions {
@@ -104,7 +104,10 @@ export interface ConnectOptions {
   readonly load?: (why: LoadReason, signal: AbortSignal) => Promise<void> | void;
   /** Where to go on, instead of at the end of the log. */
   readonly cursor?: string;
-  readonly tabs?: Tabs;
+  /** `tabs()` of `@doorstep/client/tabs`: the tabs of a user share one connection. */
+  readonly tabs?: Layer;
+  /** `receipts()` of `@doorstep/client/receipts`: the server is told what was shown. */
+  readonly receipts?: Layer;
   readonly transports?: Transports;
   readonly clock?: Clock;
 }

@@ -47,7 +47,7 @@ test("what is heard of something that was dropped changes nothing", () => {
 
 test.each([
   [1000, "waiting"], [1001, "waiting"], [1005, "waiting"], [1006, "waiting"], [1012, "waiting"], [1013, "waiting"],
-  [4001, "token"], [4003, "blocked"], [4008, "blocked"], [4009, "blocked"],
+  [4001, "token"], [4003, "blocked"], [4008, "waiting"], [4009, "blocked"],
 ])("the close code %i leads to %s", (code, phase) => {
   expect(run([{ type: "closed", id: 2, code }], live)[0].phase).toBe(phase);
 });
@@ -117,4 +117,9 @@ test("garbage from the network is survived", () => {
     run([done(6, { status: 200, body })], asking);
     run([done(6, { status: 418, body })], asking);
   }
+});
+
+test.each([1000, 1005, 1006])("a close of %i that no server said says nothing: the server is asked why", (code) => {
+  const [state, effects] = run([{ type: "start" }, done(1, "token"), { type: "closed", id: 2, code }]);
+  expect([state.phase, effects.at(-1)?.type]).toEqual(["asking", "get"]);
 });

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { connect, type Connection } from "../src/index.ts";
 import { tabs } from "../src/tabs/index.ts";
 import { createGateway, type Gateway } from "../src/testing/index.ts";
+import type { Socket } from "../src/types.ts";
 
 /** A browser's locks and channels, as all tabs of an origin see them. */
 function newBrowser() {
@@ -188,4 +189,23 @@ test("where locks or channels are missing every tab has a socket of its own", as
   publish();
   await pass(100);
   expect([gateway.sockets, all.map(({ seen }) => seen)]).toEqual([2, [[1], [1]]]);
+});
+
+test("what any tab says to the server goes there by the leader", async () => {
+  await pass(10);
+  open();
+  await pass(50);
+  const { acknowledged } = gateway;
+  const follower = connect({
+    ...{ url: "https://events.example.org", token: gateway.token, transports: gateway.transports, tabs: tabs(browser) },
+    receipts: { join: (wire) => ({ ...wire, socket: (...given) => (said = wire.socket(...given)) }) },
+  });
+  let said: Socket | undefined;
+  follower.start();
+  await pass(50);
+  said?.send('{"op":"ack","cursor":"7-0"}');
+  await pass(50);
+  follower.stop();
+  expect(acknowledged).toEqual(["7-0"]);
+  expect(gateway.sockets).toBe(1);
 });

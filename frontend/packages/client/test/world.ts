@@ -120,7 +120,7 @@ export class World {
     const [from, epoch] = partsOf(before.cursor);
     const [to, nextEpoch] = partsOf(this.state.cursor);
     const isToldTo = effects.some((effect) => effect.type === "load" && effect.why !== "unreachable");
-    if (isToldTo && (before.cursor === undefined || epoch !== nextEpoch)) return;
+    if (isToldTo && (!before.cursor || epoch !== nextEpoch)) return;
     if (epoch !== nextEpoch || to < from) throw new Error(`moved from ${before.cursor} to ${this.state.cursor} in silence`);
     const known = new Set(this.expected);
     this.expected.push(...(this.logs[epoch] as string[]).slice(from, to).filter((id) => !known.has(id)));
@@ -221,11 +221,11 @@ export class World {
     const socket = this.sockets.get(id);
     if (!socket) return false;
     const [seq, epoch] = partsOf(socket.cursor);
-    const isKnown = socket.cursor !== undefined && epoch === this.epoch;
+    const isKnown = !!socket.cursor && epoch === this.epoch;
     const say = (message: object) => this.feed({ type: "message", id, message });
     if (!socket.isWelcomed) {
       const cursor = isKnown ? (socket.cursor as string) : this.head;
-      const isLost = socket.cursor !== undefined && !isKnown;
+      const isLost = !!socket.cursor && !isKnown;
       Object.assign(socket, { cursor, isWelcomed: true });
       say({ event: "doorstep.welcome", cursor, data: { resumed: isKnown } });
       if (isLost && this.epoch % 2) say({ event: "doorstep.reset", cursor });
@@ -260,8 +260,8 @@ function pick<T>(from: readonly T[], which: number): T | undefined {
   return from[which % from.length];
 }
 
-function partsOf(cursor = "0-0"): [seq: number, epoch: number] {
-  const [seq = "", epoch = ""] = cursor.split("-");
+function partsOf(cursor: string | undefined): [seq: number, epoch: number] {
+  const [seq = "", epoch = ""] = (cursor || "0-0").split("-");
   return [Number(seq), Number(epoch)];
 }
 

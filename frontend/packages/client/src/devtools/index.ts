@@ -1,5 +1,6 @@
 /** What a connection did lately, and how long a notification takes to be seen. For development and support. */
 
+import { afterPaint } from "../paint.ts";
 import type { AnyNotification, Connection, Status } from "../types.ts";
 
 /** Something that happened. `at` is in milliseconds of `performance.now()`. */
@@ -52,16 +53,4 @@ export function record(connection: Connection, size = 500): Recorder {
     dump: () => JSON.stringify(ring, null, 2),
     stop: () => leave.forEach((end) => end()),
   };
-}
-
-/** A frame is on the screen when the task after its animation callbacks runs. */
-function afterPaint(callback: () => void): void {
-  requestAnimationFrame(() => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      callback();
-    };
-    port2.postMessage(null);
-  });
 }

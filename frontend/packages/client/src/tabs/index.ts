@@ -6,7 +6,7 @@
  */
 
 import { SUBPROTOCOL_PREFIX } from "../contract.generated.ts";
-import type { AnyNotification, Socket, SocketListener, Tabs, Transports } from "../types.ts";
+import type { AnyNotification, Connection, Layer, Socket, SocketListener, Transports } from "../types.ts";
 
 /** How many notifications a tab remembers for one that was away for a moment. */
 const REMEMBERED = 200;
@@ -22,14 +22,14 @@ type Message = { readonly seq?: number; readonly cursor?: string };
 type Page = { readonly seq?: never; readonly notifications?: readonly AnyNotification[]; readonly cursor?: string };
 
 /**
- * What tabs say to each other: `tab` is who asks, and who is answered. News is a notification, or, without a text,
- * where the leader stands.
+ * What tabs say to each other: `tab` is who asks, and who is answered; the text of a question is for the server. News
+ * is a notification, or, without a text, where the leader stands.
  */
 interface Said {
   readonly say: "open" | "answer" | "news" | "logout";
   readonly tab?: number | undefined;
   readonly cursor?: string | undefined;
-  readonly text?: string;
+  readonly text?: string | undefined;
   readonly texts?: readonly (string | undefined)[] | "" | undefined;
 }
 
@@ -42,9 +42,9 @@ interface Own extends SocketListener {
 }
 
 /** For `connect({ tabs: tabs() })`. */
-export function tabs({ locks, BroadcastChannel }: Browser = browser()): Tabs {
+export function tabs({ locks, BroadcastChannel }: Browser = browser()): Layer {
   return {
-    join: (wire, _, onLogout) => (locks && BroadcastChannel ? share(wire, locks, BroadcastChannel, onLogout) : wire),
+    join: (wire, connection) => (locks && BroadcastChannel ? share(wire, locks, BroadcastChannel, connection) : wire),
   };
 }
 
@@ -52,7 +52,7 @@ function browser(): Browser {
   return { locks: globalThis.navigator?.locks, BroadcastChannel: globalThis.BroadcastChannel };
 }
 
-function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel, onLogout: () => void): Transports {
+function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel, { logout }: Connection): Transports {
   const me = Math.random();
   let room = "";
   let channel: BroadcastChannel | undefined;
@@ -60,6 +60,8 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
   let isLeader = false;
   /** Whether the leader's connection brings what comes. While it does not, the others get no answer to a ping. */
   let isUp = false;
+  /** The leader's socket, once something came through it. */
+  let wired: Socket | undefined;
   let own: Own | undefined;
   /** What came last, each with the cursor after it; the first may be a cursor only. */
   let log: { readonly cursor: string; readonly text?: string }[] = [];
@@ -93,8 +95,11 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
 
   function hear(said: Said): void {
     const { say, cursor = "", text } = said;
-    if (say === "logout") onLogout();
-    if (say === "open" && isUp) post(answerTo(said));
+    if (say === "logout") logout();
+    if (say === "open" && isUp) {
+      post(answerTo(said));
+      if (text) wired?.send(text);
+    }
     if (say === "news") remember(cursor, text);
     if (!own) return;
     if (say === "news") {
@@ -116,8 +121,8 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
     return { say: "answer", tab, texts: cursor && [welcome, ...log.slice(at + 1).map(({ text }) => text)] };
   }
 
-  function ask({ cursor }: Own): void {
-    post({ say: "open", tab: me, cursor });
+  function ask({ cursor }: Own, text?: string): void {
+    post({ say: "open", tab: me, cursor, text });
   }
 
   /** False for what is known already. Without a text: the stream goes on from a cursor that is not known. */
@@ -144,6 +149,7 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
     const socket = wire.socket(url, protocols, {
       message(text) {
         isWelcomed = true;
+        wired = socket;
         relay(JSON.parse(text), text);
         message(text);
       },
@@ -180,8 +186,8 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
     own = mine;
     ask(mine);
     return {
-      // The only thing that a machine says to a leader is a ping.
-      send: (text) => (real ? real.send(text) : ask(mine)),
+      // A ping is a question to the leader; like an acknowledgement it goes on to the server.
+      send: (text) => (real ? real.send(text) : ask(mine, text)),
       close() {
         if (own === mine) own = undefined;
         real?.close();

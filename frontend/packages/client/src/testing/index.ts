@@ -12,6 +12,8 @@ export interface Gateway {
   readonly sockets: number;
   /** How many requests of each kind there were. */
   readonly requests: { readonly sockets: number; readonly polls: number };
+  /** The cursors of all acknowledgements, as `receipts()` sends them. */
+  readonly acknowledged: readonly string[];
   /** Something happens: every connected client hears of it, the others when they are back. */
   publish<E extends EventName>(event: E, data: Notification<E>["data"], rest?: Partial<Notification<E>>): Notification<E>;
   /** Every socket ends without a word, as when a cable is pulled, or with a close code. */
@@ -44,6 +46,7 @@ export function createGateway(): Gateway {
   const sessions = new Set<Session>();
   const pending = new Set<() => void>();
   const requests = { sockets: 0, polls: 0 };
+  const acknowledged: string[] = [];
   let log: Notification[] = [];
   let chain = 0;
   let generation = 0;
@@ -106,8 +109,9 @@ export function createGateway(): Gateway {
     session.seq = log.length;
   }
 
-  function operate(session: Session, operation: { op: string; token?: string }): void {
-    if (operation.op === "ping") session.say({ event: "doorstep.pong", data: {} });
+  function operate(session: Session, operation: { op: string; cursor?: string }): void {
+    if (operation.op === "ack" && operation.cursor) acknowledged.push(operation.cursor);
+    else if (operation.op === "ping") session.say({ event: "doorstep.pong", data: {} });
     else if (operation.op === "refresh") session.say({ event: "doorstep.refreshed", data: {} });
   }
 
@@ -146,6 +150,7 @@ export function createGateway(): Gateway {
     transports: { socket, get },
     token: () => tokenOf(generation),
     requests,
+    acknowledged,
     get sockets() {
       return sessions.size;
     },
