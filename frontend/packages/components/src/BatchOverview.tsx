@@ -1,6 +1,6 @@
 import { useBatch } from "@doorstep/client/react";
 import type { Uploader } from "@doorstep/client/upload";
-import { type ReactElement, useId } from "react";
+import { type ReactElement, type ReactNode, useId } from "react";
 import { Announcer } from "./Announcer.tsx";
 import { FileErrors } from "./FileErrors.tsx";
 import { type Row, rowsOf } from "./rows.ts";
@@ -11,10 +11,12 @@ export interface BatchOverviewProps {
   readonly batchId: string;
   readonly uploader: Uploader;
   readonly title?: string;
+  /** What else there is to say of a file, or to do with it. */
+  readonly details?: (row: Row) => ReactNode;
 }
 
 /** Which file has become which essay, what failed and why, and how many essays are still free. */
-export function BatchOverview({ batchId, uploader, title = "Files and essays" }: BatchOverviewProps): ReactElement {
+export function BatchOverview({ batchId, uploader, title = "Files and essays", details }: BatchOverviewProps): ReactElement {
   const heading = useId();
   const batch = useBatch(batchId);
   const rows = rowsOf(batch, useUploads(uploader));
@@ -37,7 +39,7 @@ export function BatchOverview({ batchId, uploader, title = "Files and essays" }:
           </thead>
           <tbody>
             {rows.map((row) => (
-              <FileRow key={row.key} row={row} />
+              <FileRow key={row.key} row={row} details={details?.(row)} />
             ))}
           </tbody>
         </table>
@@ -47,7 +49,7 @@ export function BatchOverview({ batchId, uploader, title = "Files and essays" }:
   );
 }
 
-function FileRow({ row }: { readonly row: Row }): ReactElement {
+function FileRow({ row, details }: { readonly row: Row; readonly details: ReactNode }): ReactElement {
   const { filename, status, trackingId } = row;
   return (
     <tr data-status={status}>
@@ -57,13 +59,21 @@ function FileRow({ row }: { readonly row: Row }): ReactElement {
       </th>
       <td>
         <Fate row={row} />
+        {details}
       </td>
     </tr>
   );
 }
 
-function Fate({ row: { status, essayId, error } }: { readonly row: Row }): ReactElement {
+function Fate({ row: { filename, status, essayId, error, upload } }: { readonly row: Row }): ReactElement {
   if (status === "assigned") return <code>{essayId}</code>;
   if (status === "failed") return <span>{error?.message}</span>;
-  return <span>{status === "uploading" ? "Being sent" : "Being processed"}</span>;
+  if (status === "processing") return <span>Being processed</span>;
+  if (upload?.state !== "sending") return <span>Waiting for its turn</span>;
+  return (
+    <>
+      <span>Being sent</span>
+      <progress aria-label={`Progress of ${filename}`} max={1} value={upload.progress} />
+    </>
+  );
 }

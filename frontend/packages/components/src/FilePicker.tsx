@@ -1,4 +1,5 @@
 import { type DragEvent, type ReactElement, useId, useRef, useState } from "react";
+import { filesOfDrop } from "./drop.ts";
 
 /** Where files are chosen, or dropped. The input itself is a button for keyboards and screen readers. */
 export function FilePicker({ onFiles }: { readonly onFiles: (files: readonly File[]) => void }): ReactElement {
@@ -9,10 +10,11 @@ export function FilePicker({ onFiles }: { readonly onFiles: (files: readonly Fil
     depth.current += by;
     setOver(depth.current > 0);
   };
-  const drop = (event: DragEvent): void => {
+  const drop = async (event: DragEvent): Promise<void> => {
     event.preventDefault();
     enter(-depth.current);
-    if (event.dataTransfer.files.length) onFiles([...event.dataTransfer.files]);
+    const files = await filesOfDrop(event.dataTransfer);
+    if (files.length) onFiles(files);
   };
   return (
     <div

@@ -26,22 +26,28 @@ export function rowsOf(batch: BatchState, uploads: readonly Upload[]): readonly 
  */
 function rowsOfState(batch: BatchState, uploads: readonly Upload[]): Row[] {
   const answered = new Map(uploads.map((upload) => [upload.fileUploadId, upload]));
-  const sending = new Set(uploads.filter(({ state }) => state === "sending").map(({ file }) => file.name));
+  const unanswered = new Set(uploads.filter(isUnanswered).map(({ file }) => file.name));
   return [...batch.fileUploads.values()]
-    .filter(({ fileUploadId, filename }) => answered.has(fileUploadId) || !sending.has(filename))
-    .filter(({ filename }) => filename !== "" || sending.size === 0)
+    .filter(({ fileUploadId, filename }) => answered.has(fileUploadId) || !unanswered.has(filename))
+    .filter(({ filename }) => filename !== "" || unanswered.size === 0)
     .map(({ fileUploadId, filename, status, assignedEssayId, errorDetail }) => ({
-      ...{ key: fileUploadId, filename: filename || "A file without a name", status, trackingId: fileUploadId },
+      // Its upload's key, so that its row stays the same one when the answer comes.
+      ...{ key: answered.get(fileUploadId)?.key ?? fileUploadId, filename: filename || "A file without a name", status, trackingId: fileUploadId },
       ...{ essayId: assignedEssayId, error: errorDetail, upload: answered.get(fileUploadId) },
     }));
 }
+
+/** The service may have it: that is known when it answers, now or to the next try. */
+const isUnanswered = ({ state, problem }: Upload): boolean => state === "sending" || problem?.code === "unreachable";
 
 function rowOfUpload(upload: Upload): Row {
   const { key, file, state, problem } = upload;
   const row = { key, filename: file.name, upload };
   if (state === "aborted") return { ...row, status: "failed", error: { code: "aborted", message: "You stopped it." } };
   if (!problem) return { ...row, status: "uploading" };
-  return { ...row, status: "failed", error: { code: problem.code, message: `It was not sent. ${problem.detail}` } };
+  const doubt = "The server did not answer, so nobody knows whether it arrived. Try again: it will not be doubled.";
+  const message = isUnanswered(upload) ? doubt : `It was not sent. ${problem.detail}`;
+  return { ...row, status: "failed", error: { code: problem.code, message } };
 }
 
 const collator = new Intl.Collator(undefined, { numeric: true });

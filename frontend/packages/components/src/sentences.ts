@@ -1,6 +1,6 @@
 /** What is said aloud, and written above the list. Pure. */
 
-import type { Status } from "@doorstep/client";
+import type { Problem, Status } from "@doorstep/client";
 import type { BatchState, FileStatus, FileUploadState } from "@doorstep/client/state";
 import type { Row } from "./rows.ts";
 
@@ -41,14 +41,26 @@ export function sentenceOf(status: Status): string {
     case "offline":
       return "You are offline. Nothing is lost: it appears when you are back.";
     case "waiting":
-      return `No connection. ${status.because.detail} Trying again in ${seconds(status.retryInMs)}.`;
+      return `No connection.${reason(status.because)} Trying again in ${seconds(status.retryInMs)}.`;
     case "blocked":
-      return `Not connected. ${status.because.detail}`;
+      return `Not connected.${reason(status.because) || ` For support: ${status.because.code}`}`;
     case "stopped":
       return "Not connected.";
     default:
       return "Connecting …";
   }
+}
+
+/** What a program's error says is nothing for a teacher. */
+const WORDS: Readonly<Record<string, string>> = {
+  unreachable: "The server did not answer.",
+  token_unavailable: "The sign-in service did not answer.",
+};
+
+/** What the server said, in its own words. Problems of the client's that have no words have a code only. */
+function reason({ code, detail }: Problem): string {
+  const words = WORDS[code] ?? detail;
+  return words === code ? "" : ` ${words}`;
 }
 
 function failures(failed: readonly FileUploadState[]): string {

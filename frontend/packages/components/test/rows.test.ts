@@ -46,12 +46,21 @@ test("an essay that comes before the upload's answer is no second row", () => {
 });
 
 test("what was not sent says so, and why", () => {
-  const problem = { code: "unreachable", detail: "The server did not answer.", retryable: true };
+  const problem = { code: "too_large", detail: "The file is too large.", retryable: false };
   const uploads = [upload("a.txt", { state: "failed", problem }), upload("b.txt", { state: "aborted" })];
   expect(rowsOf(stateOf([]), uploads).map(({ error }) => error?.message)).toEqual([
-    "It was not sent. The server did not answer.",
+    "It was not sent. The file is too large.",
     "You stopped it.",
   ]);
+});
+
+test("an upload without an answer is one row in doubt, and the same row when it is an essay", () => {
+  const problem = { code: "unreachable", detail: "", retryable: true };
+  const batch = stateOf([["f1", "a.txt"]]);
+  const [row, ...others] = rowsOf(batch, [upload("a.txt", { state: "failed", problem })]);
+  expect([row?.status, row?.error?.message, others]).toEqual(["failed", expect.stringContaining("nobody knows"), []]);
+  const [same] = rowsOf(batch, [upload("a.txt", { state: "sent", fileUploadId: "f1" })]);
+  expect([same?.status, same?.key]).toEqual(["assigned", row?.key]);
 });
 
 test("a burst is one sentence, and names the files that failed", () => {
@@ -79,6 +88,8 @@ test("every state of a connection has its sentence", () => {
     "No connection. The server did not answer. Trying again in 1 second.",
   );
   expect(sentenceOf({ state: "blocked", because })).toBe("Not connected. The server did not answer.");
+  const unnamed = { ...because, code: "closed_4003", detail: "closed_4003" };
+  expect(sentenceOf({ state: "blocked", because: unnamed })).toBe("Not connected. For support: closed_4003");
   const plain = ["idle", "connecting", "live", "polling", "offline", "stopped"] as const;
   expect(new Set(plain.map((state) => sentenceOf({ state }))).size).toBe(5);
 });
