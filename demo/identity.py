@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 from doorstep.config.settings import AuthSettings
 from doorstep.demo.problems import Refused
 from doorstep.demo.teachers import TEACHERS
+from doorstep.demo.wire import now
 from doorstep.gateway.auth import Authenticator
 from doorstep.gateway.signer import Signer
 
@@ -23,7 +24,7 @@ _USER = web.RequestKey("user", str)
 
 class Identity:
     """`GET /demo/teachers`; `POST /demo/session` `{"user_id": …}` -> `{"token", "user_id", "expires_in_s",
-    "websocket_url"}`.
+    "websocket_url", "server_time"}`.
 
     Needs a shared secret in the settings: raises `AuthSetupError` where there is none.
     """
@@ -57,7 +58,8 @@ class Identity:
         match await request.json():
             case {"user_id": str(user_id)} if any(one.user_id == user_id for one in TEACHERS):
                 answer = {"token": self.mint(user_id), "user_id": user_id, "expires_in_s": TOKEN_LIFETIME_S}
-                return web.json_response(answer | {"websocket_url": _websocket_url(request)})
+                place_and_time = {"websocket_url": _websocket_url(request), "server_time": now()}
+                return web.json_response(answer | place_and_time)
         raise Refused(404, "no_such_teacher", "user_id must be one of /demo/teachers.")
 
 

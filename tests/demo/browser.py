@@ -61,6 +61,16 @@ class Tab:
         """Go to a page; returns at once."""
         await self.call("Page.navigate", url=url)
 
+    async def reload(self) -> None:
+        """Load the page again; returns when the old one is gone and the new one is there."""
+        await self.evaluate("window.isOld = true")
+        await self.call("Page.reload")
+        is_new = "!window.isOld && document.readyState === 'complete'"
+        try:
+            await self.until(is_new)
+        except PageError:  # the old page went while it was asked
+            await self.until(is_new)
+
     async def evaluate(self, expression: str, wait_s: float = WAIT_S) -> Any:
         """The value of a JavaScript expression, awaited if it is a promise. Raises `PageError`."""
         flags: dict[str, Any] = {"awaitPromise": True, "returnByValue": True, "userGesture": True}
@@ -102,7 +112,7 @@ class Tab:
 
     async def press(self, key: str, text: str = "") -> None:
         """A key that goes down and up: `Tab`, `Enter` (text `\\r`), `ArrowDown`, …"""
-        codes = {"Tab": 9, "Enter": 13, "ArrowDown": 40}
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowDown": 40}
         common: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
         await self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **common)

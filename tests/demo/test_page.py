@@ -4,19 +4,50 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from doorstep.development.valkey import ValkeyProcess
-from tests.demo.browser import WAIT_S, Browser, Tab, chromium
+from tests.demo.browser import Browser, Tab, chromium
 from tests.demo.command import START_S, DemoCommand
+from tests.frontend.middlebox import Middlebox, Mode
 
 pytestmark = pytest.mark.timeout(2 * START_S)
 
-ARTIFACTS = Path(__file__).parents[2] / "build" / "artifacts"
-LIVE = "document.querySelector('#connection')?.dataset.state === 'live'"
-FETCHED = "document.querySelector('#essays').ariaBusy === 'false'"
+ROOT = Path(__file__).parents[2]
+ARTIFACTS = ROOT / "build" / "artifacts"
 ASTRID, JONAS, MIRA = "teacher-astrid-berg", "teacher-jonas-ekstrom", "teacher-mira-haddad"
+
+FETCHED = "document.querySelector('#essays')?.ariaBusy === 'false'"
+SAMPLES = "document.querySelector('.send button.main').click()"
+NO_ESSAYS = "document.querySelectorAll('.send .buttons button')[1].click()"
+CUT = "document.querySelectorAll('.network button')[0].click()"
+SILENT = "document.querySelectorAll('.network button')[1].click()"
+AXE = "axe.run().then(({violations}) => JSON.stringify(violations, null, 1))"
+
+COUNT_SOCKETS = """
+window.sockets = 0;
+const Real = WebSocket;
+window.WebSocket = class extends Real {
+  constructor(url, protocols) {
+    super(url.replace(%(port)r, %(box)r), protocols);
+    window.sockets += 1;
+  }
+};
+"""
+"""Before anything else of the page: its sockets go to another port, and are counted."""
+
+LOSE_AN_ANSWER = """
+const send = XMLHttpRequest.prototype.send;
+let isLost = false;
+XMLHttpRequest.prototype.send = function (body) {
+  if (!isLost) Object.defineProperty(this, "status", { get: () => 0 });
+  isLost = true;
+  send.call(this, body);
+};
+"""
+"""The first upload arrives, and its answer does not."""
 
 
 @pytest.fixture(scope="module")
@@ -46,28 +77,58 @@ async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
         yield running
 
 
-def rows(fate: str = "") -> str:
-    """JavaScript: the rows of files, those with this fate."""
-    selector = f'.file[data-fate="{fate}"]' if fate else ".file"
-    return f"[...document.querySelectorAll('{selector}')]"
+def state(*wanted: str) -> str:
+    """JavaScript: whether the page says that the connection is so."""
+    return f"{list(wanted)}.includes(document.querySelector('.ds-status')?.dataset.state)"
+
+
+LIVE = state("live")
+
+
+def rows(status: str = "") -> str:
+    """JavaScript: the rows of files, those with this status."""
+    return f"[...document.querySelectorAll('tbody tr{f'[data-status={status}]' if status else ''}')]"
+
+
+def settled(essays: int, failed: int) -> str:
+    """JavaScript: whether there are so many of each, and no file is on its way."""
+    return f"{rows('assigned')}.length === {essays} && {all_settled(essays + failed)}"
+
+
+def all_settled(files: int) -> str:
+    """JavaScript: whether there are so many files, and none is on its way."""
+    under_way = f"{rows('uploading')}.length + {rows('processing')}.length"
+    return f"{rows()}.length === {files} && {under_way} === 0"
 
 
 async def fates(tab: Tab) -> dict[str, tuple[str, str]]:
-    """By file name: fate, and what the row says of it."""
+    """By file name: status, and what the row says of it."""
     script = (
-        f"{rows()}.map(row => [row.querySelector('.name').textContent, row.dataset.fate,"
-        " row.querySelector('.fate').textContent])"
+        f"{rows()}.map(row => [row.querySelector('.ds-name').textContent, row.dataset.status,"
+        " row.querySelector('td').firstElementChild.textContent])"
     )
-    return {name: (fate, text) for name, fate, text in await tab.evaluate(script)}
+    return {name: (status, text) for name, status, text in await tab.evaluate(script)}
 
 
-async def signed_in(browser: Browser, demo: DemoCommand, user_id: str) -> Tab:
-    """A page of a teacher, connected, with all it has to show."""
-    tab = await browser.tab()
-    await tab.size(1280, 900)
-    await tab.open(f"{demo.url}/#{user_id}")
+async def signed_in(browser: Browser, demo: DemoCommand, user_id: str, script: str = "") -> Tab:
+    """A page of a teacher, connected, with all it has to show; `script` ran before it."""
+    tab = await opened(browser, demo, user_id, script)
     await tab.until(f"{LIVE} && {FETCHED}")
     return tab
+
+
+async def opened(browser: Browser, demo: DemoCommand, user_id: str, script: str = "") -> Tab:
+    """A page of a teacher; returns at once."""
+    tab = await browser.tab()
+    await tab.size(1280, 900)
+    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+    await tab.open(f"{demo.url}/?teacher={user_id}")
+    return tab
+
+
+async def count(tab: Tab, status: str = "") -> int:
+    """How many files have this status."""
+    return int(await tab.evaluate(f"{rows(status)}.length"))
 
 
 def essays(directory: Path) -> list[Path]:
@@ -90,111 +151,253 @@ async def test_a_teacher_drops_files_and_sees_each_become_an_essay(
     tab = await signed_in(browser, demo, ASTRID)
     other_tab = await signed_in(browser, demo, ASTRID)
     colleague = await signed_in(browser, demo, JONAS)
-    await tab.drop("#drop", essays(tmp_path))
-    await tab.until(f"{rows('essay')}.length === 2 && {rows('refused')}.length === 2")
+    await tab.drop(".ds-picker", essays(tmp_path))
+    await tab.until(settled(2, 2))
     seen = await fates(tab)
-    assert [fate for fate, _ in seen.values()] == ["essay", "essay", "refused", "refused"]
-    assert seen["empty.txt"] == ("refused", "The file has no text in it.")
+    assert [status for status, _ in seen.values()] == ["assigned", "assigned", "failed", "failed"]
+    assert seen["empty.txt"] == ("failed", "The file has no text in it.")
     assert seen["photo.jpg"][1].startswith("The file is not plain text in UTF-8")
-    assert all(text.startswith("Essay ") for fate, text in seen.values() if fate == "essay")
-    times = await tab.evaluate(f"{rows()}.map(row => parseFloat(row.querySelector('.time').textContent))")
-    assert all(0 < time < 5000 for time in times)
-    await other_tab.until(f"{rows('essay')}.length === 2 && {rows('refused')}.length === 2")
+    await other_tab.until(settled(2, 2))
     assert await fates(other_tab) == seen
     assert await fates(colleague) == {}
+    await tab.drop("#essays", essays(tmp_path)[:1])  # beside the place that is meant for it
+    await tab.until(settled(3, 2))
 
 
-async def test_thirty_samples_arrive_and_look_well(browser: Browser, demo: DemoCommand) -> None:
+async def test_a_morning_arrives_is_measured_and_looks_well(browser: Browser, demo: DemoCommand) -> None:
     tab = await signed_in(browser, demo, MIRA)
-    await tab.evaluate("document.querySelector('#send-samples').click()")
-    await tab.until(f"{rows('essay')}.length === 30")
-    await tab.evaluate("document.querySelector('#send-empty').click()")
-    await tab.until(f"{rows('refused')}.length === 1")
-    await tab.until("document.querySelector('#count-essays').textContent === '30'")
-    essays_shown = await tab.evaluate(f"{rows('essay')}.map(row => row.querySelector('.fate').title)")
-    assert len(set(essays_shown)) == 30
-    await tab.screenshot(ARTIFACTS / "demo-page.png")
-    await tab.size(1280, 900, dark=True)
-    await tab.screenshot(ARTIFACTS / "demo-page-dark.png")
-    await tab.size(400, 860)
-    await tab.screenshot(ARTIFACTS / "demo-page-phone.png")
-    assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await tab.evaluate((ROOT / "frontend/node_modules/axe-core/axe.min.js").read_text() + ";0")
+    await look(tab, "empty")
+    await tab.evaluate(SAMPLES)
+    await tab.until(settled(30, 0))
+    await tab.evaluate(NO_ESSAYS)
+    await tab.until(settled(30, 2))
+    essays_shown = await tab.evaluate(
+        f"{rows('assigned')}.map(row => row.querySelector('td code').innerText)"
+    )
+    assert len({essay for essay in essays_shown if len(essay) == 36}) == 30
+    await tab.until("document.querySelector('#shown').textContent === '32'")
+    times = await tab.evaluate(
+        "[...document.querySelectorAll('.figures dd')].map(one => Number(one.textContent))"
+    )
+    assert 0 < times[0] <= times[1] <= times[2] < 5000
+    await look(tab, "morning")
+    await tab.evaluate(f"{rows('assigned')}[0].querySelector('.act').click()")
+    await look(tab, "way")
+    await tab.evaluate("document.querySelector('dialog form button').click()")
+    await tab.evaluate(CUT)
+    await tab.evaluate(NO_ESSAYS)
+    await tab.until("document.querySelector('.again') !== null")
+    await tab.until(state("waiting"))
+    await look(tab, "cut")
+
+
+async def look(tab: Tab, name: str) -> None:
+    """Axe finds nothing and nothing is too wide, light, dark and on a phone; a picture of each is taken."""
+    for screen, width, dark in (
+        ("", 1280, False),
+        ("-dark", 1280, True),
+        ("-phone", 375, False),
+        ("-small", 320, True),
+    ):
+        await tab.size(width, 860, dark=dark)
+        found = await tab.evaluate(AXE)
+        assert found == "[]", f"{name}{screen}: {found}"
+        assert await tab.evaluate("document.documentElement.scrollWidth") <= width
+        await tab.screenshot(ARTIFACTS / f"demo-{name}{screen}.png")
+    await tab.size(1280, 900)
+
+
+async def test_what_happened_to_a_file_is_told_from_upload_to_paint(
+    browser: Browser, demo: DemoCommand, tmp_path: Path
+) -> None:
+    tab = await signed_in(browser, demo, JONAS)
+    before = await count(tab)
+    await tab.choose(".ds-picker input", essays(tmp_path)[:1])
+    await tab.until(f"{rows('assigned')}.length > 0 && {rows()}.length === {before + 1}")
+    await tab.evaluate("document.querySelector('tbody .act').focus()")
+    await tab.press("Enter", "\r")
+    await tab.until("document.querySelector('dialog').open")
+    steps = await tab.evaluate("[...document.querySelectorAll('.steps .what')].map(step => step.textContent)")
+    assert (steps[0], steps[-2:]) == ("Chosen", ["The notification arrived", "On the screen"])
+    ids = await tab.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('.ids div')].map(one =>"
+        " [one.querySelector('dt').innerText, one.querySelector('code').innerText]))"
+    )
+    shown = await tab.evaluate(
+        "[...document.querySelector('tbody tr').querySelectorAll('code')].map(one => one.innerText)"
+    )
+    assert shown == [ids["Tracking id of the file"], ids["Essay"]]
+    assert len(ids["Correlation id"]) == 36
+    await tab.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    await tab.evaluate("document.querySelector('.ids .act').click()")
+    await tab.until("document.querySelector('.ids .act').textContent === 'Copied'")
+    assert await tab.evaluate("navigator.clipboard.readText()") == shown[0]
+    await tab.press("Escape")
+    await tab.until("document.activeElement === document.querySelector('tbody .act')")
 
 
 async def test_the_list_is_there_again_after_a_reload(
     browser: Browser, demo: DemoCommand, tmp_path: Path
 ) -> None:
     tab = await signed_in(browser, demo, JONAS)
-    await tab.choose("#files", essays(tmp_path))
-    await tab.until(f"{rows('essay')}.length === 2 && {rows('refused')}.length === 2")
+    before = await count(tab)
+    await tab.choose(".ds-picker input", essays(tmp_path))
+    await tab.until(f"{all_settled(before + 4)}")
     seen = await fates(tab)
-    await tab.call("Page.reload")
-    await tab.until(f"{rows('essay')}.length === 2 && {rows('refused')}.length === 2")
+    await tab.reload()
+    await tab.until(f"{FETCHED} && {rows()}.length === {before + 4}")
     assert await fates(tab) == seen
 
 
 async def test_all_of_it_works_with_the_keyboard(browser: Browser, demo: DemoCommand) -> None:
     tab = await signed_in(browser, demo, JONAS)
-    focus = "document.activeElement.id || document.activeElement.value"
     order = []
-    for _ in range(5):
+    for _ in range(6):
         await tab.press("Tab")
-        order.append(await tab.evaluate(focus))
-    assert order[1:] == [JONAS, "files", "send-samples", "send-empty"]
-    before = await tab.evaluate(f"{rows('refused')}.length")
+        order.append(await tab.evaluate("document.activeElement.value || document.activeElement.innerText"))
+    assert order[1] == JONAS
+    assert order[3:] == [
+        "Send 30 sample essays",
+        "Send two that are no essays",
+        "A whole school\N{RIGHT SINGLE QUOTATION MARK}s morning",
+    ]
+    before = await count(tab, "failed")
+    await tab.evaluate("document.querySelectorAll('.send .buttons button')[1].focus()")
     await tab.press("Enter", "\r")
-    await tab.until(f"{rows('refused')}.length === {before + 1}")
+    await tab.until(f"{rows('failed')}.length === {before + 2}")
     await tab.evaluate("document.querySelector('input:checked').focus()")
     await tab.press("ArrowDown")
-    await tab.until(f"location.hash === '#{MIRA}'")
-    await tab.until(LIVE)
+    await tab.until(f"location.search === '?teacher={MIRA}'")
+    await tab.until(f"{LIVE} && document.activeElement.value === '{MIRA}'")
+
+
+async def test_a_link_within_the_page_signs_in_nobody(browser: Browser, demo: DemoCommand) -> None:
+    tab = await signed_in(browser, demo, MIRA)
+    await tab.evaluate("document.querySelector('.skip').click()")
+    assert await tab.evaluate("document.activeElement.id") == "essays"
+    await tab.reload()
+    await tab.until(f"{FETCHED} && location.hash === '#essays'")
+    assert await tab.evaluate("document.querySelector('input:checked').value") == MIRA
 
 
 async def test_the_page_comes_back_when_its_holder_dies(
     browser: Browser, demo: DemoCommand, tmp_path: Path
 ) -> None:
-    tab = await signed_in(browser, demo, ASTRID)
-    essays_before = await count(tab, "essay")
-    await tab.evaluate(
-        "window.states = []; new MutationObserver(() => window.states.push(document.querySelector("
-        "'#connection').dataset.state)).observe(document.querySelector('#connection'), {attributes: true})"
-    )
+    tab = await signed_in(browser, demo, ASTRID, COUNT_SOCKETS % {"port": "", "box": ""})
+    before = await count(tab)
     holders = demo.members("ray::Holder")
     assert len(holders) == 2
     for holder in holders:
         holder.send_signal(signal.SIGKILL)
-    await tab.until("window.states.includes('waiting')")
-    await tab.choose("#files", essays(tmp_path))
-    await tab.until(LIVE, wait_s=60)
-    await settled(tab, essays_before + 2, wait_s=60)
+    await tab.choose(".ds-picker input", essays(tmp_path))
+    await tab.until(f"{LIVE} && {all_settled(before + 4)}", wait_s=60)
+    assert await tab.evaluate("sockets") < 10
 
 
 async def test_a_reset_makes_the_page_fetch_its_state_again(
     browser: Browser, demo: DemoCommand, valkey_of_demo: ValkeyProcess, tmp_path: Path
 ) -> None:
     tab = await signed_in(browser, demo, MIRA)
-    essays_before = await count(tab, "essay")
-    await tab.choose("#files", essays(tmp_path))
-    await settled(tab, essays_before + 2)
+    before = await count(tab)
+    await tab.choose(".ds-picker input", essays(tmp_path))
+    await tab.until(f"{all_settled(before + 4)}")
     seen = await fates(tab)
     lose_the_log(valkey_of_demo, MIRA)
-    await tab.until("document.querySelector('#notice').textContent.includes('could not be resumed')")
+    await tab.until("document.querySelector('.notice').textContent.includes('could not be resumed')")
     assert await fates(tab) == seen
-    await tab.choose("#files", essays(tmp_path))
-    await settled(tab, essays_before + 4)
+    await tab.choose(".ds-picker input", essays(tmp_path))
+    await tab.until(f"{all_settled(before + 8)}")
 
 
-async def count(tab: Tab, fate: str) -> int:
-    """How many files have this fate."""
-    return int(await tab.evaluate(f"{rows(fate)}.length"))
-
-
-async def settled(tab: Tab, essays: int, wait_s: float = WAIT_S) -> None:
-    """Wait until there are so many essays, and no file is on its way."""
-    await tab.until(
-        f"{rows('essay')}.length === {essays} && !{rows('sending')}.length && !{rows('uploaded')}.length",
-        wait_s,
+async def test_twelve_tabs_of_a_teacher_all_show_the_truth(browser: Browser, demo: DemoCommand) -> None:
+    first = await signed_in(browser, demo, MIRA)
+    await first.evaluate(NO_ESSAYS)
+    await first.until(
+        f"{rows()}.length > 0 && {rows('uploading')}.length + {rows('processing')}.length === 0"
     )
+    seen = await fates(first)
+    tabs = [await opened(browser, demo, MIRA) for _ in range(11)]
+    for tab in tabs:
+        await tab.until(f"{LIVE} && {FETCHED}", wait_s=40)
+        assert await fates(tab) == seen
+
+
+@pytest.mark.parametrize("mode", ["refuse", "cut"])
+async def test_where_websockets_are_blocked_the_page_shows_the_truth_and_storms_nobody(
+    browser: Browser, demo: DemoCommand, tmp_path: Path, mode: Mode
+) -> None:
+    gateway = urlsplit(demo.gateway_url)
+    async with Middlebox(gateway.netloc, mode) as box:
+        script = COUNT_SOCKETS % {"port": f":{gateway.port}", "box": f":{box.port}"}
+        tab = await opened(browser, demo, ASTRID, script)
+        await tab.until(FETCHED)
+        before = await count(tab)
+        await tab.choose(".ds-picker input", essays(tmp_path)[:1])
+        await tab.until(f"{state('polling')} && {all_settled(before + 1)}")
+        assert await tab.evaluate("sockets") <= 3
+
+
+async def test_a_network_that_goes_silent_is_noticed_and_recovered_from(
+    browser: Browser, demo: DemoCommand, tmp_path: Path
+) -> None:
+    tab = await signed_in(browser, demo, JONAS)
+    other_tab = await signed_in(browser, demo, JONAS)
+    before = await count(tab)
+    await tab.call("Page.bringToFront")
+    await tab.evaluate(SILENT)
+    await other_tab.choose(".ds-picker input", essays(tmp_path)[:1])
+    await tab.until(f"!{LIVE}")
+    await tab.evaluate(SILENT)
+    await tab.until(f"{LIVE} && {all_settled(before + 1)}", wait_s=40)
+
+
+async def test_what_could_not_be_sent_goes_when_the_network_is_back_and_the_focus_stays(
+    browser: Browser, demo: DemoCommand
+) -> None:
+    tab = await signed_in(browser, demo, JONAS)
+    before = await count(tab)
+    await tab.evaluate(CUT)
+    await tab.evaluate(NO_ESSAYS)
+    await tab.until("document.querySelector('.batch .bad')?.textContent.includes('not sent')")
+    assert await tab.evaluate("dispatchEvent(new Event('beforeunload', {cancelable: true}))") is False
+    await tab.evaluate("document.querySelector('.again').focus()")
+    await tab.press("Enter", "\r")
+    assert await tab.evaluate("document.activeElement.className") == "batch"
+    await tab.until("document.querySelector('.batch .bad')?.textContent.includes('not sent')")
+    await tab.evaluate(CUT)  # whole again
+    await tab.until(f"{all_settled(before + 2)}")
+    assert await tab.evaluate("document.activeElement.className") == "batch"
+    assert await tab.evaluate("dispatchEvent(new Event('beforeunload', {cancelable: true}))") is True
+
+
+async def test_an_upload_whose_answer_was_lost_is_not_doubled_by_trying_again(
+    browser: Browser, demo: DemoCommand, tmp_path: Path
+) -> None:
+    tab = await signed_in(browser, demo, ASTRID, LOSE_AN_ANSWER)
+    before = await count(tab)
+    await tab.choose(".ds-picker input", essays(tmp_path)[:1])
+    await tab.until("document.querySelector('tbody .act')?.innerText === 'Try again'")
+    await tab.evaluate("document.querySelector('tbody .act').focus()")
+    await tab.press("Enter", "\r")
+    await tab.until("document.querySelector('tbody tr').dataset.status === 'assigned'")
+    assert await count(tab) == before + 1
+    assert await tab.evaluate("document.activeElement.innerText") == "What happened?"
+    await tab.reload()
+    await tab.until(f"{FETCHED} && {rows()}.length === {before + 1}")
+
+
+async def test_a_slow_upload_shows_how_far_it_is(browser: Browser, demo: DemoCommand, tmp_path: Path) -> None:
+    tab = await signed_in(browser, demo, JONAS)
+    large = tmp_path / "large.txt"
+    large.write_text("A long essay. " * 30_000)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+    await tab.call("Network.enable")
+    await tab.call("Network.emulateNetworkConditions", **slow)
+    await tab.choose(".ds-picker input", [large])
+    await tab.until("(bar => bar && bar.value > 0 && bar.value < 1)(document.querySelector('td progress'))")
+    assert await tab.evaluate("dispatchEvent(new Event('beforeunload', {cancelable: true}))") is False
+    await tab.until("document.querySelector('tbody tr').dataset.status === 'assigned'")
 
 
 def lose_the_log(valkey: ValkeyProcess, user_id: str) -> None:
