@@ -16,6 +16,7 @@ import structlog
 from doorstep.actors.consuming.classify import Classified
 from doorstep.actors.consuming.committer import Committer
 from doorstep.actors.consuming.delivery import Delivery, Located
+from doorstep.actors.consuming.faults import Faults
 from doorstep.actors.consuming.in_flight import InFlight, Ticket
 from doorstep.actors.consuming.start_point import StartPoint
 from doorstep.actors.kafka.consumer_thread import Batch
@@ -28,6 +29,7 @@ from doorstep.config.settings import Settings
 
 _DRAIN_S = 5.0
 _OFFER_AGAIN_S = 0.5
+_LOOK_AGAIN_S = 1.0
 
 logger = structlog.get_logger(__name__)
 
@@ -55,6 +57,7 @@ class Assignment:
         group_consumer: GroupConsumer,
         start_point: StartPoint,
         delivery: Delivery,
+        faults: Faults,
         redis: Breaker,
         kafka: Breaker,
     ) -> None:
@@ -68,6 +71,7 @@ class Assignment:
         self._group_consumer = group_consumer
         self._start_point = start_point
         self._delivery = delivery
+        self._faults = faults
         self._redis = redis
         self._committer = Committer(
             group_consumer=group_consumer,
@@ -95,10 +99,11 @@ class Assignment:
 
     @property
     def state(self) -> AssignmentState:
-        """What goes on; a part that is still settling counts for all."""
+        """What goes on; a part that is still settling counts for all, but for what faults hold up."""
         if self._finishing:
             return "finishing"
-        return "running" if self.assigned == self._flight.partitions else "settling"
+        unsettled = self.assigned - self._flight.partitions
+        return "running" if all(map(self._faults.has, unsettled)) else "settling"
 
     @property
     def events_wait(self) -> bool:
@@ -145,6 +150,11 @@ class Assignment:
         self.assigned -= partitions
         self.restart()
 
+    def begin_anew(self, topics: Set[str]) -> None:
+        """These were deleted and made anew: find the place of their partitions again."""
+        self._flight.forget([each for each in self._flight.partitions if each[0] in topics])
+        self._settle_all()
+
     def restart(self) -> None:
         """Drop what is under way, and begin again at what is committed."""
         self._working.cancel()
@@ -180,13 +190,19 @@ class Assignment:
         self.apply_pauses()
 
     async def _settle(self, partitions: frozenset[Partition]) -> None:
-        starts = await self._start_point.find(partitions)
-        await self._committer.begin(starts)
-        self._group_consumer.read_from(starts, partial(self._begin, starts, self._settling))
+        """Begin with those that have no fault, and with the others when they have none any more."""
+        while partitions:
+            sound = frozenset(each for each in partitions if not self._faults.has(each))
+            if sound:
+                starts = await self._start_point.find(sound)
+                await self._committer.begin(starts)
+                self._group_consumer.read_from(starts, partial(self._begin, starts, self._settling))
+                partitions -= starts.keys()
+            if partitions:
+                await asyncio.sleep(_LOOK_AGAIN_S)
 
     def _begin(self, starts: Mapping[Partition, int], settling: asyncio.Task[None] | None) -> None:
         if settling is self._settling:  # else this is another time, and what is read now is not taken
-            self._settling = None
             self._flight.begin(starts)
             self.apply_pauses()
 
@@ -205,7 +221,7 @@ class Assignment:
 
     def _is_paused(self, partition: Partition) -> bool:
         waits = self.events_wait and partition[0] in self._event_topics
-        return waits or partition not in self._flight
+        return waits or partition not in self._flight or self._faults.has(partition)
 
     def _regulate(self) -> None:
         """Let as much be read as there is room for, and no more ahead than is worth it."""

@@ -53,8 +53,9 @@ class Committer:
         """Commit what is done. Raises `StoreError`, `KafkaUnavailableError`."""
         async with self._turn:
             offsets = flight.to_commit()
-            if offsets and await self._keep(offsets):
-                flight.committed(offsets)
+            if offsets:
+                committed = await self._keep(offsets)
+                flight.committed({each: offsets[each] for each in committed})
                 self._on_room()
 
     async def begin(self, starts: Mapping[Partition, int]) -> None:
@@ -81,7 +82,7 @@ class Committer:
             self._redis.success("commit")
             self._kafka.success("commit")
 
-    async def _keep(self, offsets: Mapping[Partition, int]) -> bool:
-        """False if a partition is no longer ours."""
+    async def _keep(self, offsets: Mapping[Partition, int]) -> frozenset[Partition]:
+        """See `GroupConsumer.commit`."""
         await self._guard.keep(offsets)
         return await self._group_consumer.commit(offsets)

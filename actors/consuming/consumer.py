@@ -12,15 +12,18 @@ from prometheus_client import Metric
 
 from doorstep.actors.consuming.assignment import Assignment
 from doorstep.actors.consuming.delivery import Delivery
+from doorstep.actors.consuming.faults import Faults, KafkaFault
 from doorstep.actors.consuming.membership import Membership
 from doorstep.actors.consuming.metrics import ConsumerMetrics
 from doorstep.actors.consuming.rollback_guard import RollbackGuard
 from doorstep.actors.consuming.start_point import StartPoint
 from doorstep.actors.consuming.sweeper import Sweeper
+from doorstep.actors.consuming.topic_watch import TopicWatch
 from doorstep.actors.kafka.dead_letter_producer import DeadLetterProducer
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
 from doorstep.actors.kafka.offset_queries import OffsetQueries
+from doorstep.actors.kafka.topic_queries import TopicQueries
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.main_task import MainTask, endless
@@ -56,6 +59,8 @@ class ConsumerStatus:
     """The assigned ones, as `topic/partition`."""
     paused: tuple[str, ...]
     """Those of them that are not fetched now."""
+    faults: Mapping[str, KafkaFault]
+    """By `topic` or `topic/partition`, what holds up this one alone; the dead-letter topic is among them."""
     lag: Mapping[str, int]
     """By topic, how many offsets of the assigned partitions were not done with a second ago."""
 
@@ -72,8 +77,15 @@ class Consumer:
         self._metrics = ConsumerMetrics()
         self._redis = Breaker("redis", partial(self._on_breaker, "redis"))
         self._kafka = Breaker("kafka", partial(self._on_breaker, "kafka"))
+        self._faults = Faults()
+        self._topics = TopicWatch(
+            TopicQueries(settings.kafka),
+            self._faults,
+            read=frozenset(self._routes.by_topic),
+            written=frozenset({settings.kafka.dead_letter_topic}),
+        )
         self._connection = connect(settings.redis)
-        checkpoints = Checkpoints(self._connection)
+        checkpoints = Checkpoints(self._connection, self._topics.ids)
         self._stamp = Stamp(self._connection)
         self._guard = RollbackGuard(
             checkpoints,
@@ -96,12 +108,14 @@ class Consumer:
             metrics=self._metrics,
             trust=self._trust,
             verify=self._guard.verify,
+            topic_ids=self._topics.ids,
         )
         self._queries = OffsetQueries(settings.kafka)
         self._start_point = StartPoint(
             settings=settings.kafka,
             event_topics=self._routes.event_topics,
             context_topics=self._routes.context_topics,
+            topic_ids=self._topics.ids,
             guard=self._guard,
             checkpoints=checkpoints,
             queries=self._queries,
@@ -123,6 +137,7 @@ class Consumer:
             breakers=(self._redis.status, self._kafka.status),
             partitions=_named(assignment.assigned if assignment else ()),
             paused=_named(assignment.paused if assignment else ()),
+            faults=self._faults.all,
             lag=self._membership.lag if self._membership else {},
         )
 
@@ -160,6 +175,7 @@ class Consumer:
         await self._redis.retry("check", partial(check_server, self._connection), StoreError)
         await self._redis.retry("check rights", partial(check_rights, self._connection), StoreError)
         await self._redis.retry("stamp", self._stamp.ensure, StoreError)
+        await self._kafka.retry("look at the topics", self._topics.look, KafkaUnavailableError)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(endless(self._sweeper.run()))
             tasks.create_task(self._consume())
@@ -178,7 +194,7 @@ class Consumer:
 
     async def _consume_once(self) -> None:
         topics = frozenset(self._routes.by_topic)
-        group_consumer = GroupConsumer(self._settings.kafka, self._name, topics)
+        group_consumer = GroupConsumer(self._settings.kafka, self._name, topics, self._topics.ids)
         assignment = Assignment(
             settings=self._settings,
             event_topics=self._routes.event_topics,
@@ -186,6 +202,7 @@ class Consumer:
             group_consumer=group_consumer,
             start_point=self._start_point,
             delivery=self._delivery,
+            faults=self._faults,
             redis=self._redis,
             kafka=self._kafka,
         )
@@ -194,7 +211,7 @@ class Consumer:
             assignment=assignment,
             guard=self._guard,
             queries=self._queries,
-            topics=topics,
+            topics=self._topics,
             session_timeout_s=self._settings.kafka.session_timeout_ms / 1000,
             redis=self._redis,
             kafka=self._kafka,

@@ -1,13 +1,13 @@
 """One membership in the consumer group, and all that goes on while it lasts."""
 
 import asyncio
-from collections.abc import Set
 
 import structlog
 
 from doorstep.actors.consuming.assignment import Assignment
 from doorstep.actors.consuming.metrics import ConsumerMetrics
 from doorstep.actors.consuming.rollback_guard import RollbackGuard
+from doorstep.actors.consuming.topic_watch import TopicWatch
 from doorstep.actors.kafka.consumer_thread import GroupEvents
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
@@ -33,13 +33,12 @@ class Membership:
         assignment: Assignment,
         guard: RollbackGuard,
         queries: OffsetQueries,
-        topics: Set[str],
+        topics: TopicWatch,
         session_timeout_s: float,
         redis: Breaker,
         kafka: Breaker,
         metrics: ConsumerMetrics,
     ) -> None:
-        """`topics` are all that are routed."""
         self.assignment = assignment
         self.joined = False
         """Whether the group has given it its part, even if that is no partition."""
@@ -125,12 +124,15 @@ class Membership:
         while True:
             await asyncio.sleep(_WATCH_S)
             try:
-                ends = await self._queries.ends(self.assignment.assigned or await self._any_partition())
+                await self._look_at_kafka()
             except KafkaUnavailableError as error:
                 self._kafka.failure(error, "watch")
             else:
                 self._kafka.success("watch")
-                self.lag = self.assignment.lag(ends)
 
-    async def _any_partition(self) -> list[Partition]:
-        return (await self._queries.partitions_of(self._topics))[:1]
+    async def _look_at_kafka(self) -> None:
+        anew = await self._topics.look()
+        if anew:
+            self.assignment.begin_anew(anew)
+        self.assignment.apply_pauses()
+        self.lag = self.assignment.lag(await self._queries.ends(self._topics.sound(self.assignment.assigned)))

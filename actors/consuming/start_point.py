@@ -13,7 +13,7 @@ from doorstep.actors.consuming.rollback_guard import RollbackGuard
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.offset_queries import OffsetQueries
 from doorstep.actors.kafka.whole_reader import read_whole
-from doorstep.actors.records import Partition
+from doorstep.actors.records import Partition, TopicIds
 from doorstep.actors.runtime.breaker import Breaker
 from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.redis.errors import StoreError
@@ -30,6 +30,7 @@ class StartPoint:
     settings: KafkaSettings
     event_topics: Set[str]
     context_topics: Set[str]
+    topic_ids: TopicIds
     guard: RollbackGuard
     checkpoints: Checkpoints
     queries: OffsetQueries
@@ -38,7 +39,10 @@ class StartPoint:
     kafka: Breaker
 
     async def find(self, partitions: Set[Partition]) -> Mapping[Partition, int]:
-        """The offsets to begin at, when Redis and Kafka can tell; lost contexts have been registered then."""
+        """The offsets to begin at, when Redis and Kafka can tell; lost contexts have been registered then.
+
+        Partitions of which Kafka does not tell are left out.
+        """
         await self.redis.retry("verify", self.guard.verify, StoreError)
         place = plan(await self._find_known(partitions), self.settings.start)
         if place.contexts_lost:
@@ -58,11 +62,12 @@ class StartPoint:
             checkpoints = await self._find_checkpoints()
         return {
             each: Known(
-                None if (offset := commits[each]) is None else Commit(offset),
+                None if offset is None else Commit(offset),
                 checkpoints.get(each),
-                context=each[0] in self.context_topics,
+                self.topic_ids.get(each[0], ""),
+                each[0] in self.context_topics,
             )
-            for each in partitions
+            for each, offset in commits.items()
         }
 
     async def _find_checkpoints(self) -> Mapping[Partition, Checkpoint]:

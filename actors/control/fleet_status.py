@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from doorstep.actors.control.report import Report, Unreachable
+from doorstep.actors.kafka.errors import ABSENT
 
 _UNABLE = frozenset({"starting", "connecting", "joining", "settling", "stopping", "stopped"})
 _SAID_APART = frozenset({"name", "state", "breakers", "topology"})
@@ -20,7 +21,7 @@ class Trouble:
 
     actor: str
     what: str
-    """The server that the actor does not reach, or `actor` for itself."""
+    """The server that the actor does not reach, the topic or partition that is held up, or `actor` itself."""
     state: str
     since: float
     """Unix seconds."""
@@ -57,7 +58,8 @@ def fleet_status(answers: Answers, since: Mapping[str, float], digest: str) -> d
 
 
 def troubles_of(answers: Answers, since: Mapping[str, float], digest: str) -> Iterator[Trouble]:
-    """Actors that do not answer, that are not ready or that differ, and servers out of their reach."""
+    """Actors that do not answer, that are not ready or that differ; servers out of their reach, and topics
+    and partitions that are held up."""
     for name, answer in answers.items():
         if isinstance(answer, Unreachable):
             yield Trouble(name, "actor", "unreachable", since[name], answer.reason)
@@ -70,6 +72,9 @@ def troubles_of(answers: Answers, since: Mapping[str, float], digest: str) -> It
         for breaker in getattr(answer.status, "breakers", ()):
             if breaker.state == "open":
                 yield Trouble(name, breaker.name, "open", breaker.since, breaker.reason)
+        for held_up, fault in getattr(answer.status, "faults", {}).items():
+            if fault.reason != ABSENT:
+                yield Trouble(name, held_up, "faulty", fault.since, fault.reason)
 
 
 def can_take_sockets(answers: Answers, names: Iterable[str]) -> bool:
@@ -92,6 +97,10 @@ def _told(answer: Report | Unreachable, since: float) -> dict[str, object]:
         breaker.name: {**asdict(breaker), "since": _time(breaker.since)}
         for breaker in getattr(status, "breakers", ())
     }
+    if "faults" in details:
+        details["faults"] = {
+            name: {**fault, "since": _time(fault["since"])} for name, fault in details["faults"].items()
+        }
     process = {
         "pid": answer.pid,
         "started": _time(answer.started_at),

@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from doorstep.actors.records import Headers, Partition, StoredRecord
+from doorstep.actors.records import Headers, Partition, StoredRecord, TopicIds
 
 _WAIT_S = 0.05
 _MOST = 1000
@@ -34,6 +34,9 @@ _Command = Callable[[], None]
 
 Batch = Mapping[Partition, list[StoredRecord]]
 """Records by partition, each partition's in order."""
+
+CommitAnswer = Mapping[Partition, KafkaError | None]
+"""By partition, why its offset was not committed; None where it was."""
 
 logger = structlog.get_logger(__name__)
 
@@ -57,16 +60,19 @@ class ConsumerThread:
     def __init__(
         self,
         options: Mapping[str, Any],
+        *,
         topics: Collection[str],
+        topic_ids: TopicIds,
         linger_s: float,
         events: GroupEvents,
         on_end: Callable[[BaseException | None], None],
     ) -> None:
-        """`on_end` is called when the thread has ended, and nothing after it. Raises `KafkaException` for
-        options that librdkafka refuses."""
+        """For `topic_ids` see `GroupConsumer`. `on_end` is called when the thread has ended, and nothing
+        after it. Raises `KafkaException` for options that librdkafka refuses."""
         self._loop = asyncio.get_running_loop()
         self._consumer = Consumer({**options, "on_commit": self._committed, "error_cb": self._failed})
         self._topics = topics
+        self._topic_ids = topic_ids
         self._events = events
         self._on_end = on_end
         self._linger_s = linger_s
@@ -81,7 +87,7 @@ class ConsumerThread:
         self._reading: set[Partition] = set()
         self._paused: frozenset[Partition] = frozenset()
         self._rebalancing = False
-        self._commits: deque[asyncio.Future[KafkaError | None]] = deque()
+        self._commits: deque[asyncio.Future[CommitAnswer]] = deque()
         """Answers come in the order of the questions."""
         self._complaints: dict[str, float] = {}
         self._ending = False
@@ -113,8 +119,8 @@ class ConsumerThread:
         """Fetch nothing of these, and everything of the others; `done` is called when it is so."""
         self._commands.put(lambda: self._pause(partitions, done))
 
-    def commit(self, offsets: Mapping[Partition, int]) -> asyncio.Future[KafkaError | None]:
-        """What comes of it; None is well."""
+    def commit(self, offsets: Mapping[Partition, int]) -> asyncio.Future[CommitAnswer]:
+        """What comes of it, of each partition."""
         done = self._loop.create_future()
         self._commands.put(lambda: self._begin_commit(offsets, done))
         return done
@@ -211,9 +217,9 @@ class ConsumerThread:
             if topic is None or number is None or offset is None or message.error() is not None:
                 continue
             if (topic, number) in reading:
-                record = StoredRecord(
-                    topic, number, offset, message.key(), message.value(), _headers(message)
-                )
+                key, value, headers = message.key(), message.value(), _headers(message)
+                topic_id = self._topic_ids.get(topic, "")
+                record = StoredRecord(topic, number, offset, key, value, headers, topic_id)
                 batch[topic, number].append(record)
         self._handed += sum(map(len, batch.values()))
         return batch
@@ -271,9 +277,7 @@ class ConsumerThread:
         self._consumer.pause(_topic_partitions((partitions - before) & self._reading))
         self._tell(done)
 
-    def _begin_commit(
-        self, offsets: Mapping[Partition, int], done: asyncio.Future[KafkaError | None]
-    ) -> None:
+    def _begin_commit(self, offsets: Mapping[Partition, int], done: asyncio.Future[CommitAnswer]) -> None:
         """While a rebalance is on nobody would be told of an answer, so then it is waited for."""
         named = [TopicPartition(*partition, offset) for partition, offset in offsets.items()]
         self._commits.append(done)
@@ -283,11 +287,12 @@ class ConsumerThread:
             else:
                 self._consumer.commit(offsets=named, asynchronous=True)
         except KafkaException as error:
-            self._committed(error.args[0], [])
+            self._committed(error.args[0], named)
 
     def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        fault = error or next((each.error for each in partitions if each.error is not None), None)
-        self._tell(_set_result, self._commits.popleft(), fault)
+        """An error of all is each one's; where all have one of their own, Kafka's client tells the last."""
+        answer = {(each.topic, each.partition): each.error or error for each in partitions}
+        self._tell(_set_result, self._commits.popleft(), answer)
 
     # Complaints
 
@@ -310,7 +315,7 @@ def _nothing() -> None:
     """A wish that only wakes the thread."""
 
 
-def _set_result(future: asyncio.Future[KafkaError | None], result: KafkaError | None) -> None:
+def _set_result(future: asyncio.Future[CommitAnswer], result: CommitAnswer) -> None:
     if not future.done():
         future.set_result(result)
 

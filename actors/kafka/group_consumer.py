@@ -10,14 +10,17 @@ from confluent_kafka import KafkaError, KafkaException
 from doorstep.actors.kafka.consumer_thread import Batch, ConsumerThread, GroupEvents
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.options import group_options
-from doorstep.actors.records import Partition
+from doorstep.actors.records import Partition, TopicIds
 from doorstep.config.settings import KafkaSettings
 
 _COMMIT_S = 5.0
 _STOP_S = 2.0
 
-_NO_LONGER_OURS = frozenset(
+_OF_PARTITIONS = frozenset(
     (
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        # no longer ours
         KafkaError.ILLEGAL_GENERATION,
         KafkaError.UNKNOWN_MEMBER_ID,
         KafkaError.REBALANCE_IN_PROGRESS,
@@ -32,11 +35,17 @@ logger = structlog.get_logger(__name__)
 class GroupConsumer:
     """One membership. Partitions come and go by themselves; of each its user says where to begin."""
 
-    def __init__(self, kafka: KafkaSettings, client_id: str, topics: Collection[str]) -> None:
-        """Will ask for partitions of these topics, of those too that come into being later."""
+    def __init__(
+        self, kafka: KafkaSettings, client_id: str, topics: Collection[str], topic_ids: TopicIds
+    ) -> None:
+        """Will ask for partitions of these topics, of those too that come into being later.
+
+        `topic_ids` are looked up whenever a record is read.
+        """
         self._kafka = kafka
         self._client_id = client_id
         self._topics = topics
+        self._topic_ids = topic_ids
         self._ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._seen = 0
 
@@ -49,10 +58,11 @@ class GroupConsumer:
         try:
             self._thread = ConsumerThread(
                 group_options(self._kafka, self._client_id),
-                self._topics,
-                self._kafka.linger_ms / 1000,
-                replace(events, on_records=self._on_records),
-                self._on_end,
+                topics=self._topics,
+                topic_ids=self._topic_ids,
+                linger_s=self._kafka.linger_ms / 1000,
+                events=replace(events, on_records=self._on_records),
+                on_end=self._on_end,
             )
         except KafkaException as error:
             raise KafkaUnavailableError(error.args[0].str()) from error
@@ -82,16 +92,20 @@ class GroupConsumer:
         """
         self._thread.pause(partitions, done)
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        """Commit; False if a partition is no longer ours. One at a time. Raises `KafkaUnavailableError`."""
+    async def commit(self, offsets: Mapping[Partition, int]) -> frozenset[Partition]:
+        """Commit, one at a time; returns the partitions of which it is done.
+
+        Others are no longer ours, or their topics refuse us. Raises `KafkaUnavailableError`.
+        """
         try:
             async with asyncio.timeout(_COMMIT_S):
-                fault = await self._thread.commit(offsets)
+                answer = await self._thread.commit(offsets)
         except TimeoutError as error:
             raise KafkaUnavailableError("commit: no answer in time") from error
-        if fault is not None and fault.code() not in _NO_LONGER_OURS:
-            raise KafkaUnavailableError(f"commit: {fault.str()}")
-        return fault is None
+        for fault in answer.values():
+            if fault is not None and fault.code() not in _OF_PARTITIONS:
+                raise KafkaUnavailableError(f"commit: {fault.str()}")
+        return frozenset(partition for partition, fault in answer.items() if fault is None)
 
     def _on_records(self, batch: Batch) -> None:
         self._seen += sum(map(len, batch.values()))

@@ -1,7 +1,8 @@
 """What the brokers know of partitions and offsets: asked by a client of its own, so that no record waits."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
@@ -32,19 +33,20 @@ class OffsetQueries:
         return [(topic, number) for topic in known.keys() & set(topics) for number in known[topic].partitions]
 
     async def committed(self, partitions: Collection[Partition]) -> dict[Partition, int | None]:
-        """The group's offsets; None where nothing is committed."""
+        """The group's offsets; None where nothing is committed. Partitions of which the brokers do not tell
+        are left out."""
         asked = [TopicPartition(*each) for each in partitions]
         found = await self._ask("committed", lambda: self._client.committed(asked, _CALL_S))
-        return {each: None if offset < 0 else offset for each, offset in _offsets("committed", found).items()}
+        return {each: None if offset < 0 else offset for each, offset in _offsets(found).items()}
 
     async def offsets_of(self, starts: Mapping[Partition, int | Beginning]) -> dict[Partition, int]:
-        """The same, with beginnings as the offsets they have now."""
+        """The same, with beginnings as the offsets they have now, and without those that nobody tells."""
         found = {each: start for each, start in starts.items() if isinstance(start, int)}
         beginnings = starts.keys() - found.keys()
         return found | await self._list("beginnings", beginnings, OFFSET_BEGINNING, _CALL_S)
 
     async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
-        """The offset of the next committed record that will be written."""
+        """The offset of the next committed record that will be written; without those that nobody tells."""
         return await self._list("ends", partitions, OFFSET_END, _PROBE_S)
 
     async def close(self) -> None:
@@ -57,17 +59,36 @@ class OffsetQueries:
     ) -> dict[Partition, int]:
         # A "time" may also be one of the two places that every partition has; all are asked for at once.
         asked = [TopicPartition(*each, place) for each in partitions]
-        if not asked:
-            return {}
+        return _offsets(await self._ask(what, lambda: self._look_up(asked, timeout_s))) if asked else {}
 
-        def look_up() -> list[TopicPartition]:
-            try:
-                return self._client.offsets_for_times(asked, timeout_s)
-            except KafkaException:  # partitions may be new, or have moved, since the client learnt of them
-                self._client.list_topics(timeout=timeout_s)
-                return self._client.offsets_for_times(asked, timeout_s)
+    def _look_up(self, asked: list[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+        """Where one leader does not answer, nobody's offsets come: then each is asked by itself, by what is
+        known of them now."""
+        try:
+            return self._client.offsets_for_times(asked, timeout_s)
+        except KafkaException:
+            answers = [self._ask_leader(of_one, timeout_s) for of_one in self._by_leader(asked, timeout_s)]
+            return [each for answer in answers for each in answer]
 
-        return _offsets(what, await self._ask(what, look_up))
+    def _by_leader(self, asked: list[TopicPartition], timeout_s: float) -> Iterable[list[TopicPartition]]:
+        topics = self._client.list_topics(timeout=timeout_s).topics
+        leaders = {
+            (name, number): found.leader
+            for name, topic in topics.items()
+            for number, found in topic.partitions.items()
+            if found.leader >= 0
+        }
+        by_leader: defaultdict[int, list[TopicPartition]] = defaultdict(list)
+        for each in asked:
+            if (leader := leaders.get((each.topic, each.partition))) is not None:
+                by_leader[leader].append(each)
+        return by_leader.values()
+
+    def _ask_leader(self, asked: list[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+        try:
+            return self._client.offsets_for_times(asked, timeout_s)
+        except KafkaException:
+            return []
 
     async def _ask(self, what: str, question: Callable[[], T]) -> T:
         async with self._turn:
@@ -77,8 +98,5 @@ class OffsetQueries:
                 raise KafkaUnavailableError(f"{what}: {error.args[0].str()}") from error
 
 
-def _offsets(what: str, found: Collection[TopicPartition]) -> dict[Partition, int]:
-    for each in found:
-        if each.error is not None:
-            raise KafkaUnavailableError(f"{what}: {each.topic}/{each.partition}: {each.error.str()}")
-    return {(each.topic, each.partition): each.offset for each in found}
+def _offsets(found: Collection[TopicPartition]) -> dict[Partition, int]:
+    return {(each.topic, each.partition): each.offset for each in found if each.error is None}

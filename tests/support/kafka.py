@@ -80,3 +80,49 @@ def secure_kafka(directory: Path, certificates: Certificates) -> SecureKafka:
     }
     server = kafka_process(directory, properties, {"SASL_SSL": port})
     return SecureKafka(server, f"127.0.0.1:{port}", certificates.authority, username, password)
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedKafka:
+    """A broker with a second listener that wants a password; its user may do what no rule forbids."""
+
+    server: KafkaProcess
+    bootstrap: str
+    """`host:port` of the second listener; who comes through the plain one, `server.bootstrap`, may do all."""
+    username: str
+    password: str
+
+
+def guarded_kafka(directory: Path) -> GuardedKafka:
+    """Set up a `GuardedKafka`; its `server` is not started yet."""
+    port, username, password = free_port(), "doorstep", uuid.uuid4().hex
+    properties = {
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.sasl_plaintext.plain.sasl.jaas.config": (
+            f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{username}="{password}";'
+        ),
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "true",
+        "super.users": "User:ANONYMOUS",
+    }
+    server = kafka_process(directory, properties, {"SASL_PLAINTEXT": port})
+    return GuardedKafka(server, f"127.0.0.1:{port}", username, password)
+
+
+def second_broker(directory: Path, first: Path) -> KafkaProcess:
+    """Another broker, not started yet, of the cluster whose first one has its files in `first`."""
+    theirs = _properties(first / "server.properties")
+    role = {"process.roles": "broker", "node.id": "2"}
+    role |= {"controller.quorum.voters": theirs["controller.quorum.voters"]}
+    broker = kafka_process(directory, role)
+    with (directory / "server.properties").open("a") as properties:
+        properties.write(f"listeners=PLAINTEXT://{broker.bootstrap}\n")  # without the controller's
+    cluster_id = _properties(first / "data" / "meta.properties")["cluster.id"]
+    (directory / "data").mkdir()
+    (directory / "data" / "meta.properties").write_text(f"version=1\ncluster.id={cluster_id}\nnode.id=2\n")
+    return broker
+
+
+def _properties(file: Path) -> dict[str, str]:
+    lines = [line.partition("=") for line in file.read_text().splitlines() if not line.startswith("#")]
+    return {name: value for name, _, value in lines}

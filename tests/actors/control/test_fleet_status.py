@@ -1,13 +1,16 @@
 """What is said of all actors together."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import orjson
 
+from doorstep.actors.consuming.faults import KafkaFault
 from doorstep.actors.control.fleet_metrics import FleetMetrics
 from doorstep.actors.control.fleet_status import Since, can_take_sockets, fleet_status, troubles_of
 from doorstep.actors.control.report import Report, Unreachable
 from doorstep.actors.holding.metrics import HolderMetrics
+from doorstep.actors.kafka.errors import ABSENT
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 
 AWAY = Unreachable("consumer-0", "no answer within 1 s")
@@ -20,6 +23,7 @@ class AnyStatus:
     name: str
     state: str
     breakers: tuple[BreakerStatus, ...] = ()
+    faults: Mapping[str, KafkaFault] = field(default_factory=dict)
 
 
 def report(name: str, state: str = "serving", *breakers: BreakerStatus, digest: str = "d") -> Report:
@@ -51,6 +55,16 @@ def test_two_open_breakers_of_one_name_are_both_told() -> None:
         ("holder-1", "redis", "open"),
     ]
     assert [str(each.reason).endswith(each.actor) for each in troubles] == [True, True]
+
+
+def test_topics_that_are_held_up_are_told_but_not_those_that_are_still_to_come() -> None:
+    faults = {"dead": KafkaFault(ABSENT, 1.0), "slots/4": KafkaFault("nobody leads it", 2.0)}
+    status = AnyStatus("consumer-0", "running", faults=faults)
+    answers = {"consumer-0": Report(status, "1.0", "d", 7, 5.0, 2)}
+    (trouble,) = troubles_of(answers, {}, "d")
+    assert (trouble.what, trouble.state, trouble.reason) == ("slots/4", "faulty", "nobody leads it")
+    told = orjson.loads(orjson.dumps(fleet_status(answers, {"consumer-0": 1.0}, "d")))
+    assert told["actors"]["consumer-0"]["faults"]["dead"]["since"] == "1970-01-01T00:00:01.000+00:00"
 
 
 def test_who_is_away_not_ready_or_another_is_told() -> None:

@@ -28,7 +28,7 @@ class Member:
     """A group consumer whose user reads everything from the beginning, and notes what it is told."""
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
-        self.consumer = GroupConsumer(settings, "member", [topic])
+        self.consumer = GroupConsumer(settings, "member", [topic], {})
         self.assigned: set[Partition] = set()
         self.revoked: list[frozenset[Partition]] = []
         self.read: dict[Partition, list[int]] = defaultdict(list)

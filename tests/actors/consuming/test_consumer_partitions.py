@@ -1,0 +1,150 @@
+"""A fault of a topic or a partition holds up that one alone, and is named: on a real Kafka and Valkey."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+from confluent_kafka.cimpl import NewPartitions
+
+from doorstep.actors.consuming.consumer import Consumer, ConsumerStatus
+from tests.actors.consuming.consumer_world import World
+from tests.support.kafka import GuardedKafka, guarded_kafka, kafka_process, second_broker
+from tests.support.names import Names
+from tests.support.servers import ValkeyServer
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[GuardedKafka]:
+    """A Kafka whose second listener wants a password, so that topics can be forbidden to that user."""
+    directory = tmp_path / "guarded"
+    directory.mkdir()
+    kafka = guarded_kafka(directory)
+    kafka.server.start()
+    yield kafka
+    kafka.server.stop()
+
+
+async def _named(world: World, consumer: Consumer, name: str, reason: str) -> None:
+    async def is_named() -> bool:
+        fault = (await consumer.status()).faults.get(name)
+        return fault is not None and reason in fault.reason
+
+    await world.until(is_named, f"{name}: {reason}")
+
+
+async def _is_whole(world: World, consumer: Consumer, name: str) -> None:
+    async def is_whole() -> bool:
+        return name not in (await consumer.status()).faults
+
+    await world.until(is_whole, f"{name} has no fault any more")
+
+
+def _all_in_reach(status: ConsumerStatus) -> bool:
+    return all(each.state == "closed" for each in status.breakers)
+
+
+async def test_a_topic_without_read_access_holds_up_no_other(
+    guarded: GuardedKafka, valkey: ValkeyServer, names: Names, tmp_path: Path
+) -> None:
+    world, user, batch = World(guarded.server, valkey, names, tmp_path), names.user(), names.batch()
+    world.publisher.send_all([world.registration(batch, user)])
+    ours = {"bootstrap_servers": guarded.bootstrap, "security_protocol": "SASL_PLAINTEXT"}
+    ours |= {"sasl_username": guarded.username, "sasl_password": guarded.password}
+    acl = _allow_only_describing(guarded, world.slots)
+    async with world.consumer(kafka=ours) as consumer:
+        await _named(world, consumer, world.slots, "no right to read it")
+        notes = [world.notification(user, f"note-{number}") for number in range(20)]
+        world.publisher.send_all([world.slot(batch, "essay-1"), *notes])
+        await world.logged(user, 20)
+        status = await consumer.status()
+        assert status.state == "running"
+        assert _all_in_reach(status)
+        assert set(status.paused) == {f"{world.slots}/{number}" for number in range(4)}
+        _withdraw(guarded, acl)
+        await _is_whole(world, consumer, world.slots)
+        await world.logged(user, 21)
+
+
+def _allow_only_describing(guarded: GuardedKafka, topic: str) -> AclBindingFilter:
+    """Whoever is not named in any rule of a topic may do all; once there is a rule, nothing but that."""
+    rule = (
+        ResourceType.TOPIC,
+        topic,
+        ResourcePatternType.LITERAL,
+        f"User:{guarded.username}",
+        "*",
+        AclOperation.DESCRIBE,
+        AclPermissionType.ALLOW,
+    )
+    admin = AdminClient({"bootstrap.servers": guarded.server.bootstrap})
+    for made in admin.create_acls([AclBinding(*rule)]).values():
+        made.result(timeout=30)
+    return AclBindingFilter(*rule)
+
+
+def _withdraw(guarded: GuardedKafka, rule: AclBindingFilter) -> None:
+    admin = AdminClient({"bootstrap.servers": guarded.server.bootstrap})
+    for deleted in admin.delete_acls([rule]).values():
+        deleted.result(timeout=30)
+
+
+async def test_a_partition_without_a_leader_holds_up_no_other(
+    valkey: ValkeyServer, names: Names, tmp_path: Path
+) -> None:
+    files = [tmp_path / "first", tmp_path / "second"]
+    for each in files:
+        each.mkdir()
+    first = kafka_process(files[0], {})
+    first.start()
+    try:
+        world, user = World(first, valkey, names, tmp_path), names.user()
+        async with world.consumer():
+            pass  # so that the group's own topic is on the first broker
+        second = second_broker(files[1], files[0])
+        second.start()
+        try:
+            await asyncio.to_thread(_add_partition, world, broker=2)
+            async with world.consumer() as consumer:
+                await world.until(lambda: _has(consumer, f"{world.notifications}/4"), "it has the partition")
+                await asyncio.to_thread(lambda: second.stop(kill=True))
+                await _goes_on_without(world, consumer, user, 20)
+            async with world.consumer() as consumer:
+                await _goes_on_without(world, consumer, user, 40)
+                await asyncio.to_thread(second.start)
+                await _is_whole(world, consumer, f"{world.notifications}/4")
+                world.publisher.send(world.notification(user), partition=4)
+                world.publisher.flush()
+                await world.logged(user, 41)
+        finally:
+            second.stop(kill=True)
+    finally:
+        first.stop(kill=True)
+
+
+def _add_partition(world: World, *, broker: int) -> None:
+    admin = AdminClient({"bootstrap.servers": world.kafka.bootstrap})
+    wanted = NewPartitions(world.notifications, 5, replica_assignment=[[broker]])
+    for grown in admin.create_partitions([wanted]).values():
+        grown.result(timeout=30)
+
+
+async def _has(consumer: Consumer, partition: str) -> bool:
+    status = await consumer.status()
+    return partition in status.partitions and partition not in status.paused
+
+
+async def _goes_on_without(world: World, consumer: Consumer, user: str, count: int) -> None:
+    """Partition 4 is named, and what goes to the others arrives while every breaker is closed."""
+    await _named(world, consumer, f"{world.notifications}/4", "none of its replicas")
+    for number in range(20):
+        world.publisher.send(world.notification(user, f"note-{number}"), partition=number % 4)
+    world.publisher.flush()
+    await world.logged(user, count)
+    status = await consumer.status()
+    assert status.state == "running"
+    assert _all_in_reach(status)
+    assert status.paused == (f"{world.notifications}/4",)
