@@ -86,11 +86,16 @@ class PollConnection(asyncio.Protocol):
             return
         self._answered = True
         self._transport.write(response)
+        self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
         if self._half_closed:
             self._transport.close()
-            return
-        self._transport.write_eof()
-        self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
+        else:
+            self._transport.write_eof()
+
+    def abort(self) -> None:
+        """Cut the connection off, whatever of its answer was not read."""
+        if self._transport is not None:
+            self._transport.abort()
 
     # Any: uvloop's transports have the methods of asyncio.Transport, but do not derive from it.
     def connection_made(self, transport: Any) -> None:
@@ -114,3 +119,31 @@ class PollConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._on_gone()
+
+
+class Lingering:
+    """Connections that have their answer and are waited for: the oldest of a user's gives way to a new one.
+
+    What is not read waits in the kernel, whose memory is everybody's.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: how many of them one user may have."""
+        self._limit = limit
+        self._of: dict[str, dict[PollConnection, None]] = {}
+
+    def enter(self, user_id: str, connection: PollConnection) -> None:
+        """It was answered."""
+        theirs = self._of.setdefault(user_id, {})
+        theirs[connection] = None
+        if len(theirs) > self._limit:
+            oldest = next(iter(theirs))
+            self.leave(user_id, oldest)
+            oldest.abort()
+
+    def leave(self, user_id: str, connection: PollConnection) -> None:
+        """It is gone; nothing happens if it was never here."""
+        theirs = self._of.get(user_id, {})
+        theirs.pop(connection, None)
+        if not theirs:
+            self._of.pop(user_id, None)

@@ -32,6 +32,7 @@ from doorstep.gateway.auth import Authenticator, Claims
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.frames import text_frame
 from doorstep.gateway.handover import Receiver
+from doorstep.gateway.poll import Lingering
 from doorstep.gateway.websocket import SocketLimits
 
 _RECONNECTS_PER_S = 1000
@@ -68,6 +69,7 @@ class Holder:
         )
         self._authenticator = Authenticator(settings.auth)
         self._redis = Breaker("redis")
+        self.lingering = Lingering(settings.gateway.max_polls_per_user)
         self.counters = HolderMetrics()
         self._pushes = 0
         """Notifications that came since the metrics were asked for: a Counter takes a lock for each step."""

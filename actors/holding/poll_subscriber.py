@@ -35,7 +35,7 @@ class PollSubscriber(Subscriber):
         """Raises `HeadError` for a query that can't be read."""
         self._request = PollRequest.parse(parcel.query)
         super().__init__(home, parcel.user_id, self._request.after)
-        self.protocol = PollConnection(self._conclude, parcel.origin, self._on_half_closed)
+        self.protocol = PollConnection(self._on_gone, parcel.origin, self._on_half_closed)
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, parcel: Parcel) -> None:
@@ -69,6 +69,10 @@ class PollSubscriber(Subscriber):
             self._timer.cancel()
         self.finish()
 
+    def _on_gone(self) -> None:
+        self._home.lingering.leave(self.user_id, self.protocol)
+        self._conclude()
+
     def close(self, code: CloseCode, after_ms: int = 0) -> None:
         """Answer with what there is: nothing. The client asks again."""
         self._answer(())
@@ -98,6 +102,7 @@ class PollSubscriber(Subscriber):
         if not self._gone:
             self._conclude()
             self.protocol.refuse(problem)
+            self._home.lingering.enter(self.user_id, self.protocol)
 
     def _answer(self, notifications: Sequence[bytes], *, reset: str | None = None) -> None:
         if self._gone:
@@ -110,3 +115,4 @@ class PollSubscriber(Subscriber):
             orjson.dumps(reset),
         )
         self.protocol.answer(200, body)
+        self._home.lingering.enter(self.user_id, self.protocol)

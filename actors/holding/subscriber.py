@@ -16,6 +16,7 @@ from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.handover import Parcel
 from doorstep.gateway.messages import Terms
+from doorstep.gateway.poll import Lingering
 
 _PAGE = 100
 
@@ -26,6 +27,7 @@ class Home(Protocol):
     settings: Settings
     terms: Terms
     counters: HolderMetrics
+    lingering: Lingering
 
     def read_for(self, subscriber: "Subscriber") -> None:
         """Queue a read of the log."""

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from doorstep.gateway import poll
-from doorstep.gateway.poll import PollConnection
+from doorstep.gateway.poll import Lingering, PollConnection
 from doorstep.gateway.problem import Problem
 from tests.gateway.wire import Answer, parse_answer
 
@@ -152,4 +152,28 @@ async def test_a_client_that_does_not_close_is_cut_off(monkeypatch: pytest.Monke
     monkeypatch.setattr(poll, "LINGER_S", 0.1)
     async with visit() as visiting:
         visiting.connection.answer(200, b"{}")
+        await visiting.end()
+
+
+async def test_answers_that_nobody_reads_are_few_for_each_user() -> None:
+    lingering = Lingering(2)
+    async with visit() as first, visit() as second, visit() as third, visit() as other:
+        for user_id, each in (("a", first), ("a", second), ("b", other), ("a", third)):
+            each.connection.answer(200, b"x" * (4 << 20))
+            lingering.enter(user_id, each.connection)
+        await first.end()
+        assert not any(each.gone.is_set() for each in (second, third, other))
+        lingering.leave("a", first.connection)
+        lingering.enter("a", first.connection)
+        await second.end()
+
+
+async def test_an_unread_answer_to_a_client_that_closed_its_side_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(poll, "LINGER_S", 0.05)
+    async with visit() as visiting:
+        visiting.client.shutdown(socket.SHUT_WR)
+        await visiting.half_closed.wait()
+        visiting.connection.answer(200, b"x" * (16 << 20))
         await visiting.end()
