@@ -141,7 +141,7 @@ async def _goes_on_without(world: World, consumer: Consumer, user: str, count: i
     """Partition 4 is named, and what goes to the others arrives while every breaker is closed."""
     await _named(world, consumer, f"{world.notifications}/4", "none of its replicas")
     for number in range(20):
-        world.publisher.send(world.notification(user, f"note-{number}"), partition=number % 4)
+        world.publisher.send(world.notification(user, f"note-{count}-{number}"), partition=number % 4)
     world.publisher.flush()
     await world.logged(user, count)
     status = await consumer.status()
