@@ -195,6 +195,8 @@ class Settings(BaseSettings):
     routes: Path = Path(__file__).parent / "routes.toml"
     run_dir: Path | None = None
     """Holds the Unix sockets between gateway and holders; unset: a private temporary directory."""
+    drain_s: float = Field(default=20.0, gt=0)
+    """How long a stop may take: until then sockets are sent off in waves, and consumers finish and commit."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

@@ -22,6 +22,7 @@ from doorstep.config.settings_file import digest_of, read_settings
 from doorstep.config.version import VERSION
 
 _ORPHAN_S = 5.0
+_LATE_S = 1.0
 
 logger = structlog.get_logger(__name__)
 
@@ -35,8 +36,8 @@ class Actor(Protocol):
     async def metrics(self) -> Sequence[Metric]:
         """What it counts."""
 
-    async def stop(self) -> None:
-        """Finish what is under way, and end."""
+    async def stop(self, within_s: float) -> None:
+        """Finish what is under way, and end, within that many seconds."""
 
 
 class ActorProcess(ABC):
@@ -59,7 +60,7 @@ class ActorProcess(ABC):
             logger.exception("actor_not_started")
             raise
         self._process_metrics = ProcessMetrics(VERSION, lambda: self._log.dropped)
-        end_with_parent(self._actor.stop, _ORPHAN_S)
+        end_with_parent(lambda: self._actor.stop(_ORPHAN_S - _LATE_S), _ORPHAN_S)
 
     @abstractmethod
     def make(self, name: str, settings: Settings, topology: Topology) -> Actor:
@@ -81,9 +82,9 @@ class ActorProcess(ABC):
         return [*await self._actor.metrics(), *self._process_metrics.collect()]
 
     async def stop(self, within_s: float) -> None:
-        """Let the actor finish. Raises `TimeoutError`."""
-        async with asyncio.timeout(within_s):
-            await self._actor.stop()
+        """Let the actor finish. Raises `TimeoutError` where it is late by more than a second."""
+        async with asyncio.timeout(within_s + _LATE_S):
+            await self._actor.stop(within_s)
 
 
 def _count_start(topology: Topology, name: str) -> int:

@@ -36,7 +36,12 @@ class GatewayProcess(ActorProcess):
 
     def make(self, name: str, settings: Settings, topology: Topology) -> Gateway:
         """The gateway."""
-        return Gateway(settings, topology)
+        self._gateway = Gateway(settings, topology)
+        return self._gateway
+
+    async def drain(self, grace_s: float) -> None:
+        """See `Gateway.drain`."""
+        await self._gateway.drain(grace_s)
 
 
 class SupervisorProcess(ActorProcess):

@@ -30,7 +30,7 @@ from doorstep.config.settings_file import digest_of, write_settings
 from doorstep.config.version import VERSION
 
 _START_S = 120.0
-_STOP_S = 4.0
+_LATE_S = 3.0
 _ASK_S = 5.0
 _LAST_LINES_S = 1.0
 _LOOK_S = 0.05
@@ -142,7 +142,8 @@ class Cluster:
 
     async def _stop_actors(self, names: Sequence[str]) -> None:
         """In order, which is the supervisor's business; then whoever is left."""
-        await self._calls.ask(SUPERVISOR, "stop", _STOP_S, timeout_s=_STOP_S)
+        drain_s = self._settings.drain_s
+        await self._calls.ask(SUPERVISOR, "stop", drain_s, timeout_s=drain_s + _LATE_S)
         for name in names:
             with contextlib.suppress(ValueError):
                 ray.kill(await asyncio.to_thread(ray.get_actor, name))

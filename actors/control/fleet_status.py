@@ -8,7 +8,7 @@ from typing import Any
 from doorstep.actors.control.report import Report, Unreachable
 from doorstep.actors.kafka.errors import ABSENT
 
-_UNABLE = frozenset({"starting", "connecting", "joining", "settling", "stopping", "stopped"})
+_UNABLE = frozenset({"starting", "connecting", "joining", "settling", "draining", "stopping", "stopped"})
 _SAID_APART = frozenset({"name", "state", "breakers", "topology"})
 
 Answers = Mapping[str, Report | Unreachable]

@@ -74,7 +74,14 @@ class Gateway:
         """What its port counts."""
         return self._port.metrics.collect()
 
-    async def stop(self) -> None:
+    async def drain(self, grace_s: float) -> None:
+        """Be ready no more, so that balancers look elsewhere; and take nobody in after that many seconds."""
+        self._state = "draining"
+        await asyncio.sleep(grace_s)
+        self._port_number = 0
+        await self._port.stop()
+
+    async def stop(self, within_s: float = 5.0) -> None:
         """Listen no more."""
         await self._main_task.stop()
 

@@ -10,12 +10,16 @@ from prometheus_client import Metric
 from ray.util import list_named_actors
 
 from doorstep.actors.control.actor_calls import ActorCalls
-from doorstep.actors.control.report import Unreachable
+from doorstep.actors.control.report import Report, Unreachable
 from doorstep.actors.placement.topology import GATEWAY, SUPERVISOR, Start, Topology, plan
 from doorstep.actors.runtime.main_task import MainTask
 
 _RECONCILE_S = 10.0
 _STOP_S = 3.5
+_LATE_S = 1.0
+_LEAST_S = 0.5
+_GRACE, _FOR_SOCKETS, _FOR_CONSUMERS = 0.1, 0.5, 0.7
+"""Of the time that is left, how much the gateway, the holders and the consumers may take."""
 
 logger = structlog.get_logger(__name__)
 
@@ -53,16 +57,31 @@ class Supervisor:
         """It counts nothing."""
         return []
 
-    async def stop(self) -> None:
-        """Let the consumers finish first, then the sockets, then the port. 3.7 s at most."""
+    async def stop(self, within_s: float) -> None:
+        """Stop everybody in order, within that many seconds: the gateway is ready no more, sockets are sent
+        off in waves, consumers finish and leave, the gateway ends. Each has what those before left of it.
+        """
         self._state = "stopping"
         await self._main_task.stop()
-        deadline = asyncio.get_running_loop().time() + _STOP_S
-        for names in (self._topology.consumers, self._topology.holders, (GATEWAY,)):
-            left = max(deadline - asyncio.get_running_loop().time(), 0.1)
-            for answer in await self._calls.ask_all(names, "stop", left, timeout_s=left):
-                if isinstance(answer, Unreachable):
-                    logger.warning("actor_did_not_stop", name=answer.name, reason=answer.reason)
+        deadline = asyncio.get_running_loop().time() + within_s
+        for names, method, share in (
+            ((GATEWAY,), "drain", _GRACE if await self._has_sockets() else 0.0),
+            (self._topology.holders, "stop", _FOR_SOCKETS),
+            (self._topology.consumers, "stop", _FOR_CONSUMERS),
+            ((GATEWAY,), "stop", 1.0),
+        ):
+            left = max(deadline - asyncio.get_running_loop().time(), _LEAST_S)
+            await self._have_done(names, method, left * share)
+
+    async def _have_done(self, names: Sequence[str], method: str, within_s: float) -> None:
+        for answer in await self._calls.ask_all(names, method, within_s, timeout_s=within_s + _LATE_S):
+            if isinstance(answer, Unreachable):
+                logger.warning("actor_did_not_stop", name=answer.name, reason=answer.reason)
+
+    async def _has_sockets(self) -> bool:
+        """Whether there is anybody for whose sake a balancer must notice first."""
+        reports = await self._calls.ask_all(self._topology.holders, "report", timeout_s=_LATE_S)
+        return any(getattr(each.status, "connections", 0) for each in reports if isinstance(each, Report))
 
     async def _reconcile_forever(self) -> None:
         while True:

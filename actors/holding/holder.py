@@ -15,6 +15,7 @@ from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.metrics import HolderMetrics
 from doorstep.actors.holding.registry import Registry
 from doorstep.actors.holding.subscriber import Subscriber
+from doorstep.actors.holding.waves import waves
 from doorstep.actors.placement.slots import SLOTS, owner_of
 from doorstep.actors.placement.topology import Topology
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
@@ -35,8 +36,8 @@ from doorstep.gateway.handover import Receiver
 from doorstep.gateway.poll import Lingering
 from doorstep.gateway.websocket import SocketLimits
 
-_RECONNECTS_PER_S = 1000
 _LAST_WORDS_S = 0.2
+_WAVE_MS = 100
 
 logger = structlog.get_logger(__name__)
 
@@ -104,16 +105,16 @@ class Holder:
         self._pushes = self._audit.repairs = 0
         return self.counters.collect()
 
-    async def stop(self) -> None:
-        """Take nobody in any more, and send everybody off to reconnect, spread over time."""
+    async def stop(self, within_s: float = 5.0) -> None:
+        """Take nobody in any more, and send everybody off to reconnect, over that many seconds at most."""
         self._state = "stopping"
         self._admission.close()
         await self._receiver.stop()
-        subscribers = self._registry.everyone()
-        spread_ms = 1 + 1000 * len(subscribers) // _RECONNECTS_PER_S
-        for subscriber in subscribers:
-            after_ms = random.randint(1, spread_ms)  # noqa: S311 - only spreads the reconnects
-            subscriber.close(CloseCode.SERVICE_RESTART, after_ms)
+        for wave in waves(self._registry.everyone(), max(within_s - _LAST_WORDS_S, 0)):
+            for subscriber in wave:
+                after_ms = random.randint(1, _WAVE_MS)  # noqa: S311 - only spreads the reconnects
+                subscriber.close(CloseCode.SERVICE_RESTART, after_ms)
+            await asyncio.sleep(_WAVE_MS / 1000)
         await asyncio.sleep(_LAST_WORDS_S)
         await self._main_task.stop()
         await self._connection.close()

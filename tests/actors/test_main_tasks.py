@@ -32,7 +32,7 @@ from tests.support.service import SECRET
 class Actor(Protocol):
     """As much of an actor as there is to stop."""
 
-    async def stop(self) -> None: ...
+    async def stop(self, within_s: float) -> None: ...
 
 
 def holder(settings: Settings, topology: Topology) -> Actor:
@@ -98,7 +98,7 @@ async def test_an_actor_dies_with_any_of_its_tasks(
     await until(lambda: deaths)
     assert "LookupError: injected" in "".join(capfd.readouterr())
     if start is not supervisor:  # which would ask Ray for the others
-        await actor.stop()
+        await actor.stop(5)
     deaths.clear()
 
 

@@ -39,12 +39,20 @@ class Browser:
     """One device: `async with Browser(address, user) as browser`, connected until then."""
 
     def __init__(
-        self, address: str, user_id: str, *, cursor: str | None = None, audience: str | None = None
+        self,
+        address: str,
+        user_id: str,
+        *,
+        cursor: str | None = None,
+        audience: str | None = None,
+        retry_s: float = 0.1,
     ) -> None:
+        """`retry_s`: the longest pause before it connects again."""
         self.user_id = user_id
         self.journal = Journal()
         self.cursor = cursor
         self._address = address
+        self._retry_s = retry_s
         self._claims = {} if audience is None else {"aud": audience}
         self._welcomed = asyncio.Event()
         self._got_more = asyncio.Event()
@@ -90,7 +98,7 @@ class Browser:
             with suppress(ConnectionClosed, InvalidHandshake, InvalidMessage, OSError, TimeoutError):
                 await self._listen()
             self._socket = None
-            await asyncio.sleep(random.uniform(0.02, 0.1))
+            await asyncio.sleep(random.uniform(0.2, 1) * self._retry_s)
 
     async def _listen(self) -> None:
         query = "" if self.cursor is None else f"?cursor={self.cursor}"

@@ -1,5 +1,6 @@
 """The whole of Doorstep as its users run it: `doorstep serve` as a process, with its own Ray."""
 
+import copy
 import json
 import os
 import signal
@@ -34,19 +35,24 @@ class Service:
         """`env`: more settings, by their environment names."""
         self.port = free_port()
         self.admin_port = free_port()
-        self.process = ServerProcess(
-            [str(Path(sys.executable).with_name("doorstep")), "serve"],
-            log=directory / "doorstep.log",
-            env={
-                "DOORSTEP_KAFKA__BOOTSTRAP_SERVERS": kafka,
-                "DOORSTEP_KAFKA__GROUP_ID": group,
-                "DOORSTEP_REDIS__URL": redis,
-                "DOORSTEP_AUTH__HS256_SECRET": SECRET,
-                "DOORSTEP_GATEWAY__PORT": str(self.port),
-                "DOORSTEP_ADMIN__PORT": str(self.admin_port),
-                **env,
-            },
-        )
+        self._env = {
+            "DOORSTEP_KAFKA__BOOTSTRAP_SERVERS": kafka,
+            "DOORSTEP_KAFKA__GROUP_ID": group,
+            "DOORSTEP_REDIS__URL": redis,
+            "DOORSTEP_AUTH__HS256_SECRET": SECRET,
+            "DOORSTEP_GATEWAY__PORT": str(self.port),
+            "DOORSTEP_ADMIN__PORT": str(self.admin_port),
+            **env,
+        }
+        command = [str(Path(sys.executable).with_name("doorstep")), "serve"]
+        self.process = ServerProcess(command, log=directory / "doorstep.log", env=self._env)
+
+    def changed(self, *arguments: str, **env: str) -> "Service":
+        """A second `serve` like this one, with these settings and arguments besides, and a log of its own."""
+        other = copy.copy(self)
+        log = self.process.log.with_name(f"changed{''.join(arguments)}.log")
+        other.process = ServerProcess([*self.process.command, *arguments], log=log, env={**self._env, **env})
+        return other
 
     @property
     def address(self) -> str:
