@@ -108,7 +108,7 @@ class ProtocolViolation(ValueError):  # noqa: N818 - the name of the close code 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The client has everything up to `cursor`."""
+    """The page has shown everything up to `cursor`: counted, once a second is often enough."""
 
     cursor: Cursor
 

@@ -13,6 +13,7 @@ from doorstep.actors.holding.admission import Admission
 from doorstep.actors.holding.audit import Audit
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.metrics import HolderMetrics
+from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.holding.registry import Registry
 from doorstep.actors.holding.subscriber import Subscriber
 from doorstep.actors.holding.waves import waves
@@ -27,6 +28,7 @@ from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.errors import StoreUnavailable
 from doorstep.actors.store.values import Pushed
+from doorstep.config.routes import EventRoute, RoutesError, load_routes
 from doorstep.config.settings import Settings
 from doorstep.gateway import messages
 from doorstep.gateway.auth import Authenticator, Claims
@@ -72,6 +74,7 @@ class Holder:
         self._redis = Breaker("redis")
         self.lingering = Lingering(settings.gateway.max_polls_per_user)
         self.counters = HolderMetrics()
+        self.receipts = Receipts(_events_of(settings), self.counters)
         self._pushes = 0
         """Notifications that came since the metrics were asked for: a Counter takes a lock for each step."""
         self._connection = connect(settings.redis)
@@ -103,6 +106,7 @@ class Holder:
         self.counters.pushes.inc(self._pushes)
         self.counters.audit_repairs.inc(self._audit.repairs)
         self._pushes = self._audit.repairs = 0
+        self.receipts.count()
         return self.counters.collect()
 
     async def stop(self, within_s: float = 5.0) -> None:
@@ -154,7 +158,7 @@ class Holder:
         logger.info("serving", slots=len(self._owned))
         self._feed.want(self._owned)
         async with asyncio.TaskGroup() as tasks:
-            for work in (self._feed.run(), self._catch_up.run(), self._audit.run()):
+            for work in (self._feed.run(), self._catch_up.run(), self._audit.run(), self.receipts.run()):
                 tasks.create_task(endless(work))
 
     # The feed
@@ -163,17 +167,24 @@ class Holder:
         self._feed.want([slot])
 
     def _push(self, slot: int, pushed: Iterable[Pushed]) -> None:
-        for user_id, seq, previous, digest, payload in pushed:
+        receipts = self.receipts
+        for push in pushed:
+            user_id, seq, previous, digest, payload = push
             self._pushes += 1
             subscribers = self._registry.of(user_id.decode())
             if subscribers:
                 message = messages.notification(seq, digest, payload)
                 frame = text_frame(message)  # once, for all devices
+                sockets = 0
                 for subscriber in subscribers:
                     try:
-                        subscriber.push(seq, previous, digest, message, frame)
+                        sockets += subscriber.push(seq, previous, digest, message, frame)
                     except Exception as error:  # it is not to cost the others their notification
                         subscriber.fail(error)
+                if sockets:
+                    receipts.aside.append((push, sockets))
+                    if receipts.samples_due:
+                        receipts.sample(payload)
 
     def _on_garbled(self, slot: int, error: Exception) -> None:
         """What a message of the feed held is read from the logs of its slot."""
@@ -189,6 +200,16 @@ class Holder:
         self.counters.feed_losses.inc()
         self._redis.failure(StoreUnavailable("the feed was lost"), "feed")
         logger.warning("feed_lost")
+
+
+def _events_of(settings: Settings) -> Iterable[str]:
+    """The events that routes name. Routes are the consumers' business: without them no event has a label."""
+    try:
+        routes = load_routes(settings.routes).routes
+    except RoutesError as error:
+        logger.warning("routes_unreadable", reason=str(error))
+        return ()
+    return [each.event for each in routes if isinstance(each, EventRoute) and isinstance(each.event, str)]
 
 
 def _terms(settings: Settings) -> messages.Terms:

@@ -76,6 +76,11 @@ class Inbox:
         """How far the subscriber has got; None until the first page of one that asked for the head."""
         return None if self._seq < 0 else Cursor(self._seq, self._digest.decode())
 
+    @property
+    def seq(self) -> int:
+        """The number of that cursor; -1 without one."""
+        return self._seq
+
     def push(self, seq: int, previous: bytes, digest: bytes) -> OnPush:
         """A notification came over the feed: a hint that is usually enough."""
         if self.state == "live":

@@ -1,6 +1,9 @@
 """What a holder counts, for Prometheus. No label ever has a value per user."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+"""The upper bounds of a histogram's buckets."""
 
 
 class HolderMetrics:
@@ -44,7 +47,32 @@ class HolderMetrics:
             "Pushes that never came and were found by the audit: a fault, whenever it is not 0.",
             registry=self._registry,
         )
-
+        self.delivered = Counter(
+            "doorstep_delivered",
+            "Notifications written to sockets, by event.",
+            ["event"],
+            registry=self._registry,
+        )
+        self.delivery_seconds = Histogram(
+            "doorstep_delivery_seconds",
+            "From an event's timestamp to the write of its push to sockets. A sample.",
+            ["event"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.shown = Counter(
+            "doorstep_shown",
+            "Notifications that clients have acknowledged as shown, by event.",
+            ["event"],
+            registry=self._registry,
+        )
+        self.shown_seconds = Histogram(
+            "doorstep_shown_seconds",
+            "From an event's timestamp to its acknowledgement by a client that has shown it. A sample.",
+            ["event"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
         self.faults = Counter(
             "doorstep_faults",
             "Errors that were kept to one user, connection or message: a fault, whenever it is not 0.",

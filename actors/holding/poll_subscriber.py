@@ -80,8 +80,9 @@ class PollSubscriber(Subscriber):
     def _break_off(self) -> None:
         self._refuse(_FAULT)
 
-    def _deliver(self, message: bytes, frame: bytes) -> None:
+    def _deliver(self, message: bytes, frame: bytes) -> bool:
         self._answer((message,))
+        return False
 
     def _tell(self, step: Step) -> None:
         match step:

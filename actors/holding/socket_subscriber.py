@@ -22,7 +22,7 @@ _REFRESHED = text_frame(messages.refreshed())
 class SocketSubscriber(Subscriber):
     """A browser on a WebSocket; it takes the events of its socket and of its token."""
 
-    __slots__ = ("_is_welcomed", "_refreshing", "_stuck", "_token", "_unsaid", "protocol")
+    __slots__ = ("_is_welcomed", "_refreshing", "_shown", "_stuck", "_token", "_unsaid", "protocol")
 
     kind: ClassVar[Kind] = "socket"
     protocol: WebSocket
@@ -33,6 +33,7 @@ class SocketSubscriber(Subscriber):
         super().__init__(home, parcel.user_id, request.cursor, request.replay)
         self.protocol = WebSocket(self, limits)
         self._is_welcomed = False
+        self._shown = 0
         self._unsaid: tuple[bytes, ...] = ()
         self._refreshing = False
         self._stuck: asyncio.TimerHandle | None = None
@@ -68,7 +69,9 @@ class SocketSubscriber(Subscriber):
             return
         if isinstance(operation, messages.Ping):
             self._reply(_PONG)
-        elif isinstance(operation, messages.Refresh) and not self._refreshing:
+        elif isinstance(operation, messages.Ack):
+            self._take_ack(operation.cursor.seq)
+        elif not self._refreshing:
             self._refreshing = True
             self._home.spawn(self._refresh(operation.token))
 
@@ -109,15 +112,18 @@ class SocketSubscriber(Subscriber):
     def _break_off(self) -> None:
         self.protocol.close(CloseCode.INTERNAL_ERROR)
 
-    def _deliver(self, message: bytes, frame: bytes) -> None:
+    def _deliver(self, message: bytes, frame: bytes) -> bool:
         self.protocol.send(frame)
+        return True
 
     def _tell(self, step: Step) -> None:
         match step:
             case Send(notifications):
+                self._home.receipts.caught_up(notifications)
                 self.protocol.send(b"".join(text_frame(message_of(logged)) for logged in notifications))
             case Reset(reason, cursor):
                 self._reset_in(step)
+                self._shown = cursor.seq
                 self.protocol.send(text_frame(messages.reset(reason, cursor)))
             case Welcome():
                 self._welcome(step)
@@ -125,12 +131,19 @@ class SocketSubscriber(Subscriber):
     def _welcome(self, step: Welcome) -> None:
         """The first message, and what waited for it."""
         self._is_welcomed = True
+        self._shown = step.cursor.seq
         welcome = messages.welcome(
             self.user_id, step.cursor, self._home.terms, resumed=step.resumed, reset=self._reset_in(step)
         )
         for frame in (text_frame(welcome), *self._unsaid):
             self.protocol.send(frame)
         self._unsaid = ()
+
+    def _take_ack(self, seq: int) -> None:
+        """What it was sent is shown; anything else that it says is of no use, and does no harm."""
+        if self._is_welcomed and self._shown < seq <= self.inbox.seq:
+            self._home.receipts.shown(self.user_id, self._shown, seq)
+            self._shown = seq
 
     def _give_up(self) -> None:
         self.protocol.close(CloseCode.TRY_AGAIN_LATER, "the connection took nothing for too long")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from doorstep.actors.holding.inbox import Inbox, OnPush, Read, Reset, Step, Welcome
 from doorstep.actors.holding.metrics import HolderMetrics
+from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.holding.registry import Kind
 from doorstep.actors.store.values import Logged, Page, Want
 from doorstep.config.settings import Settings
@@ -28,6 +29,7 @@ class Home(Protocol):
     terms: Terms
     counters: HolderMetrics
     lingering: Lingering
+    receipts: Receipts
 
     def read_for(self, subscriber: "Subscriber") -> None:
         """Queue a read of the log."""
@@ -64,14 +66,14 @@ class Subscriber(ABC):
         self._replay = replay
         self._gone = False
 
-    def push(self, seq: int, previous: bytes, digest: bytes, message: bytes, frame: bytes) -> None:
+    def push(self, seq: int, previous: bytes, digest: bytes, message: bytes, frame: bytes) -> bool:
         """A notification of this user came over the feed; `message` is what a client gets of it, `frame` the
-        same in a WebSocket text frame."""
+        same in a WebSocket text frame. Says whether it went out on a socket."""
         action = self.inbox.push(seq, previous, digest)
         if action == "send":
-            self._deliver(message, frame)
-        else:
-            self._follow(action)
+            return self._deliver(message, frame)
+        self._follow(action)
+        return False
 
     def see_head(self, head: Cursor) -> bool:
         """Catch up if the head is elsewhere; says whether that was needed."""
@@ -133,7 +135,8 @@ class Subscriber(ABC):
         """End it because of a fault of ours."""
 
     @abstractmethod
-    def _deliver(self, message: bytes, frame: bytes) -> None: ...
+    def _deliver(self, message: bytes, frame: bytes) -> bool:
+        """Send a push; says whether on a socket."""
 
     @abstractmethod
     def _tell(self, step: Step) -> None: ...

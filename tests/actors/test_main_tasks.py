@@ -18,6 +18,7 @@ from doorstep.actors.control.supervisor import Supervisor
 from doorstep.actors.holding.audit import Audit
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.holder import Holder
+from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.placement.topology import Topology
 from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.store.feed import Feed
@@ -72,6 +73,7 @@ async def until(holds: Callable[[], Any], within_s: float = 30) -> None:
         (holder, Audit, "_settle_doubts"),
         (holder, Audit, "_look_around"),
         (holder, CatchUp, "run"),
+        (holder, Receipts, "run"),
         (consumer, Sweeper, "run"),
         (consumer, Consumer, "_consume"),
         (gateway, PublicPort, "start"),

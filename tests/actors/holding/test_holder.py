@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,11 @@ class World:
     start: str
     """The digest before the first notification of every log."""
 
-    async def append(self, user_id: str, count: int, size: int = 10) -> None:
-        """Notifications of `size` characters for a user."""
-        body = json.dumps({"event": "e", "data": {"text": "x" * size}}).encode()
+    async def append(self, user_id: str, count: int, size: int = 10, event: str = "e") -> None:
+        """Notifications of `size` characters for a user, made now."""
+        made_at = datetime.now(UTC).isoformat()
+        fields = {"event": event, "timestamp": made_at, "data": {"text": "x" * size}}
+        body = json.dumps(fields, separators=(",", ":")).encode()
         await self.log.append([(user_id, secrets.token_bytes(8), body) for _ in range(count)])
 
     def connect(self, token: str, query: str = "") -> connect_socket:
@@ -526,10 +529,10 @@ async def test_a_fault_in_serving_one_connection_closes_it_and_no_other(
     sick, user = names.user("sick"), names.user()
     works = getattr(SocketSubscriber, method)
 
-    def fail(self: SocketSubscriber, *given: object) -> None:
+    def fail(self: SocketSubscriber, *given: object) -> object:
         if self.user_id == sick:
             raise LookupError("injected")
-        works(self, *given)
+        return works(self, *given)
 
     async with world(valkey, run_dir) as here:
         if method == "_tell":
@@ -568,3 +571,32 @@ async def test_a_fault_in_a_refresh_is_counted_and_the_old_token_goes_on(
         await here.append(user, 1)
         assert (await message_of(ws))["seq"] == 1
         assert await counted(here.holder, "doorstep_faults_total", where="task") == 1
+
+
+async def test_acknowledgements_become_metrics(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
+    user = names.user()
+    event = "essay.slot.assigned"
+
+    async def ack(ws: ClientConnection, cursor: str) -> None:
+        await ws.send(json.dumps({"op": "ack", "cursor": cursor}))
+
+    async with world(valkey, run_dir) as here:
+        await here.append(user, 2, event=event)
+        async with here.connect(token_for(user), "?replay=1") as ws:
+            await message_of(ws)
+            await message_of(ws)
+            await here.append(user, 2, event=event)
+            await here.append(user, 1)
+            cursors = [(await message_of(ws))["cursor"] for _ in range(3)]
+            await ack(ws, cursors[0])
+            await ack(ws, cursors[2])
+            await ack(ws, cursors[1])  # known already
+            await ack(ws, "900-0123456789abcdef")  # never sent
+            await until_counted(here.holder, 1, "doorstep_shown_total", event="other")
+            await ws.send('{"op":"ping"}')
+            assert (await message_of(ws))["event"] == "doorstep.pong"
+        for name in ("doorstep_delivered_total", "doorstep_shown_total"):
+            assert await counted(here.holder, name, event=event) == 3
+            assert await counted(here.holder, name, event="other") == 1
+        assert await counted(here.holder, "doorstep_delivery_seconds_count", event=event) > 0
+        assert await counted(here.holder, "doorstep_shown_seconds_count", event=event) > 0
