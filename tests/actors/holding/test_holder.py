@@ -22,6 +22,7 @@ from websockets.asyncio.client import connect as connect_socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from doorstep.actors.holding import audit as audit_module
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.holding.poll_subscriber import PollSubscriber
 from doorstep.actors.holding.socket_subscriber import SocketSubscriber
@@ -600,3 +601,39 @@ async def test_acknowledgements_become_metrics(valkey: ValkeyServer, run_dir: Pa
             assert await counted(here.holder, name, event="other") == 1
         assert await counted(here.holder, "doorstep_delivery_seconds_count", event=event) > 0
         assert await counted(here.holder, "doorstep_shown_seconds_count", event=event) > 0
+
+
+@pytest.mark.parametrize("wrong", [b"x", b"7", b"-1-zz 0", b"\xff\xfe", None])
+async def test_one_wrong_value_in_redis_is_a_reset_of_its_user_and_nobody_elses_business(
+    *,
+    valkey: ValkeyServer,
+    run_dir: Path,
+    names: Names,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: bytes | None,
+) -> None:
+    monkeypatch.setattr(audit_module, "_PAUSE_S", 0.05)
+    sick, user = names.user("sick"), names.user()
+    async with (
+        world(valkey, run_dir) as here,
+        here.connect(token_for(sick)) as one,
+        here.connect(token_for(user)) as other,
+    ):
+        await message_of(other)
+        await message_of(one)
+        await here.append(sick, 1)
+        assert (await message_of(one))["seq"] == 1
+        with redis.Redis.from_url(valkey.url) as client:
+            _, head, _ = Keyspace("doorstep").user(slot_of(sick), sick)
+            client.delete(head)
+            if wrong is None:
+                client.rpush(head, "a value of another type")
+            else:
+                client.set(head, wrong)
+        reset = await message_of(one)
+        assert (reset["event"], reset["data"]["reason"]) == ("doorstep.reset", "gone")
+        await here.append(sick, 1)
+        await here.append(user, 1)
+        assert (await message_of(one))["seq"] == 1
+        assert (await message_of(other))["seq"] == 1
+        assert await counted(here.holder, "doorstep_audit_repairs_total") == 0
