@@ -21,7 +21,8 @@ class Journal:
     notifications: list[dict[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     """Monotonic seconds of each notification's arrival."""
-    resets: list[dict[str, Any]] = field(default_factory=list)
+    resets: list[str] = field(default_factory=list)
+    """Their reasons, whether they came with a welcome or alone."""
     connects: int = 0
 
     @property
@@ -113,8 +114,10 @@ class Browser:
         if message["event"] == "doorstep.welcome":
             self.journal.connects += 1
             self._welcomed.set()
-        if message["event"] == "doorstep.reset" or message["data"].get("reset"):
-            self.journal.resets.append(message)
+            if message["data"]["reset"] is not None:
+                self.journal.resets.append(message["data"]["reset"])
+        elif message["event"] == "doorstep.reset":
+            self.journal.resets.append(message["data"]["reason"])
         elif "seq" in message:
             self.journal.notifications.append(message)
             self.journal.times.append(monotonic())
