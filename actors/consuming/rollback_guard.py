@@ -7,15 +7,14 @@ acknowledged before it.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from doorstep.actors.records import Partition
 from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.redis.errors import StoreLost, StoreUnavailable
+from doorstep.actors.store.redis.link import Link
 from doorstep.actors.store.stamp import Stamp
 from doorstep.actors.store.values import Canary
-
-_FRESH_S = 0.05
 
 
 class RollbackGuard:
@@ -33,7 +32,8 @@ class RollbackGuard:
         self._on_lost = on_lost
         self._canary: Canary | None = None
         self._identity = ""
-        self._verified_at = float("-inf")
+        self._verified: Sequence[Link] | None = None
+        """The links to the servers that were verified."""
 
     async def verify(self) -> None:
         """Check that Redis still has what it acknowledged; at first, leave the canary.
@@ -41,7 +41,7 @@ class RollbackGuard:
         The canary comes before the checkpoints of others are looked for: what is lost later is missed here,
         what was lost before is missed there. Raises `StoreUnavailable`; as `StoreLost` after a loss.
         """
-        canary = self._canary
+        canary, links = self._canary, self._checkpoints.links
         if canary is None:
             await self._begin()
             return
@@ -50,16 +50,17 @@ class RollbackGuard:
         )
         if identity != self._identity or not canary.is_among(found):
             self._lose(canary)
-        self._verified_at = asyncio.get_running_loop().time()
+        self._verified = links if links == self._checkpoints.links else None
 
     async def trust(self) -> Canary:
-        """Like `verify`, unless that was done a moment ago; what an append is to look for in addition.
+        """Like `verify`, unless that was done by the links that there are now; what an append is to look for.
 
-        Raises `StoreUnavailable` too before the first `verify`, or the first after a loss.
+        A server that is restarted loses its links, one that is flushed its canary. Raises `StoreUnavailable`
+        too before the first `verify`, or the first after a loss.
         """
         if self._canary is None:
             raise StoreUnavailable("this consumer is still finding its place")
-        if asyncio.get_running_loop().time() - self._verified_at > _FRESH_S:
+        if self._verified is None or self._verified != self._checkpoints.links:
             await self.verify()
         return self._canary
 
@@ -79,7 +80,6 @@ class RollbackGuard:
             raise
         if self._canary is canary:
             self._canary = following
-            self._verified_at = asyncio.get_running_loop().time()
 
     async def _begin(self) -> None:
         identity = await self._checkpoints.server_identity()

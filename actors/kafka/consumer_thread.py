@@ -174,11 +174,11 @@ class ConsumerThread:
         if room <= 0:
             self._starve()
             return
-        self._held = self._held or self._consume(1, _WAIT_S)
+        patience_s = self._handed_at + self._linger_s - time.monotonic()
+        if patience_s > 0:
+            time.sleep(patience_s)  # not in `consume`, where each record that comes would wake the thread
+        self._held = self._held or self._consume(room, 0) or self._consume(1, _WAIT_S)
         if self._held and room > len(self._held):
-            patience_s = self._handed_at + self._linger_s - time.monotonic()
-            if patience_s > 0:
-                time.sleep(patience_s)  # not in `consume`, where each record that comes would wake the thread
             self._held += self._consume(room - len(self._held), 0)
         if self._held:
             self._hand_over(room)

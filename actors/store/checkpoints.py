@@ -15,7 +15,7 @@ from doorstep.actors.placement.slots import SLOTS
 from doorstep.actors.records import Partition, TopicIds, name_of
 from doorstep.actors.store.redis.calls import Connection, Script, command
 from doorstep.actors.store.redis.errors import StoreUnavailable
-from doorstep.actors.store.redis.link import Argument, pack
+from doorstep.actors.store.redis.link import Argument, Link, pack
 from doorstep.actors.store.redis.server import Server
 from doorstep.actors.store.values import Canary, Checkpoint
 
@@ -78,6 +78,11 @@ class Checkpoints:
             topic_id = self._topic_ids.get(topic)
             fields += (name_of((topic, number)), f"{offset} {topic_id}" if topic_id else offset)
         return fields
+
+    @property
+    def links(self) -> Sequence[Link] | None:
+        """See `Connection.links`."""
+        return self._connection.links
 
     async def server_identity(self) -> str:
         """Another one after a master was restarted, or replaced by its replica."""

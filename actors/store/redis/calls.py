@@ -14,7 +14,7 @@ import hiredis
 
 from doorstep.actors.store.redis.errors import StoreError, StoreLost, StoreUnavailable
 from doorstep.actors.store.redis.keyspace import Keyspace
-from doorstep.actors.store.redis.link import Argument, Reply, pack
+from doorstep.actors.store.redis.link import Argument, Link, Reply, pack
 from doorstep.actors.store.redis.server import Server
 
 _REFUSED = object()
@@ -87,6 +87,14 @@ class Connection(ABC):
         """Run one call; raises like `run`."""
         (reply,) = await self.run([call])
         return reply
+
+    @property
+    @abstractmethod
+    def links(self) -> Sequence[Link] | None:
+        """The links that calls go by; None while one of them is not open.
+
+        As long as they are the same, every master is the process that it was: none has been restarted.
+        """
 
     @abstractmethod
     async def place(self, keys: Sequence[str]) -> Mapping[Server, Sequence[str]]:

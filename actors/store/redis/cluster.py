@@ -11,7 +11,7 @@ import hiredis
 from doorstep.actors.store.redis.calls import Call, Connection, is_error
 from doorstep.actors.store.redis.errors import StoreUnavailable
 from doorstep.actors.store.redis.keyspace import Keyspace
-from doorstep.actors.store.redis.link import Address, Login, Reply, pack
+from doorstep.actors.store.redis.link import Address, Link, Login, Reply, pack
 from doorstep.actors.store.redis.race import first_answer
 from doorstep.actors.store.redis.server import Server
 
@@ -44,6 +44,12 @@ class ClusterConnection(Connection):
         self._hosts: list[Server | None] = []
         """The master of each hash slot; empty while that is not known."""
         self._learning: asyncio.Task[None] | None = None
+
+    @property
+    def links(self) -> Sequence[Link] | None:
+        links = [server.link for server in self._servers.values()]
+        opened = [link for link in links if link is not None]
+        return opened if self._hosts and len(opened) == len(links) else None
 
     async def place(self, keys: Sequence[str]) -> Mapping[Server, Sequence[str]]:
         await self._learn()

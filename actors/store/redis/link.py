@@ -59,11 +59,12 @@ class Login:
 class _Exchange:
     """Commands that were sent together, and their replies as they come."""
 
-    __slots__ = ("expected", "future", "replies")
+    __slots__ = ("deadline", "expected", "future", "replies")
 
-    def __init__(self, expected: int, future: asyncio.Future[list[Reply]]) -> None:
+    def __init__(self, expected: int, future: asyncio.Future[list[Reply]], deadline: float) -> None:
         self.expected = expected
         self.future = future
+        self.deadline = deadline
         self.replies: list[Reply] = []
 
 
@@ -90,6 +91,7 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._pending: deque[_Exchange] = deque()
         self._transport: asyncio.Transport | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._ended = False
         self._cause: BaseException | None = None
 
@@ -134,14 +136,12 @@ class Link(asyncio.Protocol):
         the link. A caller that is cancelled leaves the link as it is.
         """
         self.send(commands)
-        exchange = _Exchange(count, asyncio.get_running_loop().create_future())
-        self._pending.append(exchange)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await exchange.future
-        except TimeoutError as error:
-            self.abort(TimeoutError(f"no answer within {self._timeout_s} s"))
-            raise self._error() from error
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Reply]] = loop.create_future()
+        self._pending.append(_Exchange(count, future, loop.time() + self._timeout_s))
+        if self._watch is None:
+            self._watch = loop.call_later(self._timeout_s, self._check_deadline)
+        return await future
 
     async def command(self, *arguments: Argument) -> Reply:
         """Send one command; raises `hiredis.ReplyError` for an error reply."""
@@ -199,7 +199,19 @@ class Link(asyncio.Protocol):
             if not exchange.future.done():
                 exchange.future.set_result(exchange.replies)
 
+    def _check_deadline(self) -> None:
+        """One timer for all that is pending, as a timer for each would cost more than its answer does."""
+        loop = asyncio.get_running_loop()
+        self._watch = None
+        if self._pending and self._pending[0].deadline <= loop.time():
+            self.abort(TimeoutError(f"no answer within {self._timeout_s} s"))
+        elif self._pending:
+            self._watch = loop.call_at(self._pending[0].deadline, self._check_deadline)
+
     def _fail_pending(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         pending, self._pending = self._pending, deque()
         for exchange in pending:
             if not exchange.future.done():

@@ -18,11 +18,14 @@ class Server:
         self._opening: asyncio.Task[Link] | None = None
         self._drops = 0
 
+    @property
+    def link(self) -> Link | None:
+        """The shared link; None while it is not open."""
+        return self._link if self._link is not None and self._link.is_open else None
+
     async def exchange(self, commands: bytes, count: int) -> list[Reply]:
         """See `Link.exchange`; opens the link first if need be. Raises `StoreUnavailable`."""
-        link = self._link
-        if link is None or not link.is_open:
-            link = await self._shared()
+        link = self.link or await self._shared()
         return await link.exchange(commands, count)
 
     async def open(self, on_push: OnPush, on_lost: OnLost) -> Link:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from doorstep.actors.store.redis.calls import Call, Connection, mentions
 from doorstep.actors.store.redis.keyspace import Keyspace
-from doorstep.actors.store.redis.link import Reply
+from doorstep.actors.store.redis.link import Link, Reply
 from doorstep.actors.store.redis.server import Server
 
 
@@ -17,6 +17,11 @@ class SingleConnection(Connection):
     def __init__(self, keys: Keyspace, server: Server) -> None:
         super().__init__(keys)
         self._server = server
+
+    @property
+    def links(self) -> Sequence[Link] | None:
+        link = self._server.link
+        return None if link is None else (link,)
 
     async def place(self, keys: Sequence[str]) -> Mapping[Server, Sequence[str]]:
         return {self._server: keys}
