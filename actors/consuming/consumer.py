@@ -30,6 +30,7 @@ from doorstep.actors.runtime.main_task import MainTask, endless
 from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.log import Log
+from doorstep.actors.store.rebuilding import Rebuilding
 from doorstep.actors.store.redis.connection import check_server, connect
 from doorstep.actors.store.redis.errors import StoreError
 from doorstep.actors.store.rights import check_rights
@@ -91,9 +92,10 @@ class Consumer:
         self._guard = RollbackGuard(
             checkpoints,
             self._stamp,
-            settings.kafka.group_id,
-            f"{name}.{secrets.token_hex(4)}",
-            self._on_lost_writes,
+            Rebuilding(self._connection, settings.kafka.group_id),
+            group=settings.kafka.group_id,
+            name=f"{name}.{secrets.token_hex(4)}",
+            on_lost=self._on_lost_writes,
         )
         self._log = Log(self._connection, settings.history)
         self._dead_letters = DeadLetterProducer(settings.kafka)

@@ -96,9 +96,9 @@ def _start(known: Known, start: Literal["earliest", "latest"]) -> int | Beginnin
 
 
 def _goal(known: Known) -> int:
-    """Up to where Redis had this partition; 0 where it has it still."""
+    """Up to where Redis had the events of this partition; 0 where it has them still."""
     match known:
-        case Known(committed=Commit(offset, is_ours=True) as commit, checkpoint=checkpoint):
+        case Known(committed=Commit(offset, is_ours=True) as commit, checkpoint=checkpoint, context=False):
             goal = max(offset, commit.rebuilt_to)
             return goal if checkpoint is None or checkpoint.offset < goal else 0
     return 0

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from doorstep.actors.records import Partition
 from doorstep.actors.store.checkpoints import Checkpoints
+from doorstep.actors.store.rebuilding import Rebuilding
 from doorstep.actors.store.redis.errors import StoreLost, StoreUnavailable
 from doorstep.actors.store.redis.link import Link
 from doorstep.actors.store.stamp import Stamp
@@ -21,12 +22,22 @@ class RollbackGuard:
     """One consumer's. After a loss it begins anew, with what Redis has then."""
 
     def __init__(
-        self, checkpoints: Checkpoints, stamp: Stamp, group: str, name: str, on_lost: Callable[[], None]
+        self,
+        checkpoints: Checkpoints,
+        stamp: Stamp,
+        rebuilding: Rebuilding,
+        *,
+        group: str,
+        name: str,
+        on_lost: Callable[[], None],
     ) -> None:
         """`name` is no other consumer's, here or in another Doorstep of the same group. `on_lost` is called
         once for each loss: what was read and is not committed, is to be read again."""
         self._checkpoints = checkpoints
         self._stamp = stamp
+        self._rebuilding = rebuilding
+        self._goals: dict[Partition, int] = {}
+        """After a loss: the offsets up to where partitions are being appended again."""
         self._group = group
         self._name = name
         self._on_lost = on_lost
@@ -80,6 +91,23 @@ class RollbackGuard:
             raise
         if self._canary is canary:
             self._canary = following
+        rebuilt = [each for each, goal in self._goals.items() if offsets.get(each, 0) >= goal]
+        await self._rebuilding.end(rebuilt)
+        for each in rebuilt:
+            self._goals.pop(each, None)
+
+    async def begin_rebuilding(self, lost: Mapping[Partition, int], starts: Mapping[Partition, int]) -> None:
+        """Tell readers what is missing and will come back, before `keep` says that Redis is known.
+
+        `lost` are the offsets up to where Redis had partitions, `starts` where they are read from now; what a
+        consumer before has noted counts as well. Raises `StoreUnavailable`.
+        """
+        noted = await self._rebuilding.goals()
+        goals = {each: max(lost.get(each, 0), noted.get(each, 0)) for each in starts}
+        ahead = {each: goal for each, goal in goals.items() if goal > starts[each]}
+        await self._rebuilding.end(noted.keys() & goals.keys() - ahead.keys())
+        await self._rebuilding.begin(ahead)
+        self._goals |= ahead
 
     async def _begin(self) -> None:
         identity = await self._checkpoints.server_identity()

@@ -48,7 +48,10 @@ class StartPoint:
         if place.contexts_lost:
             await self.kafka.retry("read contexts", self._read_contexts, KafkaUnavailableError)
         find = partial(self.queries.offsets_of, place.starts)
-        return await self.kafka.retry("find offsets", find, KafkaUnavailableError)
+        starts = await self.kafka.retry("find offsets", find, KafkaUnavailableError)
+        begin = partial(self.guard.begin_rebuilding, place.rebuilding, starts)
+        await self.redis.retry("begin to rebuild", begin, StoreError, self.guard.verify)
+        return starts
 
     async def _find_known(self, partitions: Set[Partition]) -> Mapping[Partition, Known]:
         find_commits = partial(self.queries.committed, partitions)

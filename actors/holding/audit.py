@@ -1,7 +1,7 @@
 """Compares where subscribers stand with the heads of their logs: after a doubt, and all the time."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -84,8 +84,12 @@ class Audit:
             self._doubts.clear()
             slots, self._doubted = self._doubted, set()
             for some in _chunks([user_id for user_id in self._users if slot_of(user_id) in slots]):
-                for suspect in await self._suspects(some):
+                heads = await self._heads(some)
+                for suspect in self._elsewhere(heads):
                     suspect.subscriber.see_head(suspect.head)
+                if len(heads) < len(some):  # Redis can't tell yet
+                    await asyncio.sleep(_PAUSE_S)
+                    self.doubt({slot_of(user_id) for user_id in some if user_id not in heads})
 
     async def _look_around(self) -> None:
         while True:
@@ -122,11 +126,17 @@ class Audit:
             )
 
     async def _suspects(self, user_ids: Iterable[str]) -> list[Suspect]:
-        wanted = list(user_ids)
-        heads = await self._redis.retry("compare heads", partial(self._log.heads, wanted), StoreError)
+        return self._elsewhere(await self._heads(list(user_ids)))
+
+    async def _heads(self, user_ids: Sequence[str]) -> Mapping[str, Cursor]:
+        """The heads of those users of whom it can be said."""
+        heads = await self._redis.retry("compare heads", partial(self._log.heads, user_ids), StoreError)
+        return {user_id: head for user_id, head in zip(user_ids, heads, strict=True) if head is not None}
+
+    def _elsewhere(self, heads: Mapping[str, Cursor]) -> list[Suspect]:
         return [
             Suspect(subscriber, subscriber.inbox.cursor, head)
-            for user_id, head in zip(wanted, heads, strict=True)
+            for user_id, head in heads.items()
             for subscriber in self._users.of(user_id)
             if subscriber.inbox.is_elsewhere(head)
         ]

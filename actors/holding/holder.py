@@ -27,6 +27,7 @@ from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.errors import StoreUnavailable
+from doorstep.actors.store.stamp import Stamp
 from doorstep.actors.store.values import Pushed
 from doorstep.config.routes import EventRoute, RoutesError, load_routes
 from doorstep.config.settings import Settings
@@ -79,7 +80,7 @@ class Holder:
         """Notifications that came since the metrics were asked for: a Counter takes a lock for each step."""
         self._connection = connect(settings.redis)
         log = Log(self._connection, settings.history)
-        self._catch_up = CatchUp(log, self._redis)
+        self._catch_up = CatchUp(log, Stamp(self._connection), self._redis)
         self._feed = Feed(self._connection, self._push, self._on_garbled, self._on_subscribed, self._on_lost)
         self._audit = Audit(log, self._feed, self._redis, self._registry)
         self._side = SideTasks(lambda error: self.fault("task", error))
@@ -103,6 +104,7 @@ class Holder:
         """What Prometheus is told."""
         self.counters.connections.set(self._registry.connections)
         self.counters.users.set(len(self._registry))
+        self.counters.waiting.set(self._catch_up.waiting)
         self.counters.pushes.inc(self._pushes)
         self.counters.audit_repairs.inc(self._audit.repairs)
         self._pushes = self._audit.repairs = 0

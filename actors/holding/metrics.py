@@ -73,6 +73,11 @@ class HolderMetrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self.waiting = Gauge(
+            "doorstep_waiting_for_lost_writes",
+            "Subscribers that wait until Redis has got back what it has lost.",
+            registry=self._registry,
+        )
         self.faults = Counter(
             "doorstep_faults",
             "Errors that were kept to one user, connection or message: a fault, whenever it is not 0.",

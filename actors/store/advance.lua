@@ -1,6 +1,6 @@
 -- Writes checkpoints of a consumer group, but only on a server that is known and has lost nothing.
 --
--- KEYS[1]  the checkpoints
+-- KEYS     the checkpoints, the stamp
 -- ARGV     the run ids of the known servers, in one text; the canary: its field, what it is, and what it is
 --          if this was done before and the answer got lost; then fields and what they are to be
 --
@@ -18,4 +18,5 @@ end
 for i = 5, #ARGV, 1000 do -- Lua can't unpack thousands at once
   redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
+redis.call('HSET', KEYS[2], 'servers', ARGV[1]) -- see settled.lua
 return 1

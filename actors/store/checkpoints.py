@@ -33,6 +33,7 @@ class Checkpoints:
         self._connection = connection
         self._topic_ids = topic_ids
         self._key = connection.keys.checkpoints
+        self._stamp = connection.keys.stamp
         self._slots = range(SLOTS) if connection.sharded else range(1)
 
     async def write(self, group: str, offsets: Mapping[Partition, int]) -> None:
@@ -52,14 +53,18 @@ class Checkpoints:
     async def advance(self, offsets: Mapping[Partition, int], identity: str, canary: Canary) -> Canary:
         """Like `write`, but only on masters of this `server_identity` that have the canary as it is.
 
-        Returns the next canary: it was written with the checkpoints. Raises `StoreLost` where a master is
-        another one or has lost writes; nothing was written there.
+        Returns the next canary: it was written with the checkpoints. From now on the servers are known to
+        readers: they judge what is there, unless it is being rebuilt (`Rebuilding`). Raises `StoreLost` where
+        a master is another one or has lost writes; nothing was written there.
         """
         following = canary._replace(checkpoint=canary.checkpoint + 1)
         fields = self._fields({**offsets, following.partition: following.checkpoint})
         seen = (identity, name_of(canary.partition), canary.checkpoint, following.checkpoint)
         await self._connection.run(
-            [_ADVANCE.call([self._key(slot, canary.group)], [*seen, *fields]) for slot in self._slots]
+            [
+                _ADVANCE.call([self._key(slot, canary.group), self._stamp(slot)], [*seen, *fields])
+                for slot in self._slots
+            ]
         )
         return following
 

@@ -11,7 +11,6 @@ import msgpack
 from doorstep.actors.placement.slots import SLOTS, slot_of
 from doorstep.actors.records import name_of
 from doorstep.actors.store.redis.calls import Call, Connection, Script
-from doorstep.actors.store.redis.errors import StoreLost
 from doorstep.actors.store.redis.link import Argument, Reply
 from doorstep.actors.store.values import Canary, Entry, Logged, Page, Want
 from doorstep.config.settings import HistorySettings
@@ -31,8 +30,8 @@ _ByUser = Sequence[Sequence[Entry]]
 """The entries of each user of a slot."""
 
 _APPEND = Script("head.lua", "append.lua")
-_READ = Script("head.lua", "read.lua")
-_HEADS = Script("head.lua", "heads.lua")
+_READ = Script("head.lua", "settled.lua", "read.lua")
+_HEADS = Script("head.lua", "settled.lua", "heads.lua")
 
 
 class Log:
@@ -68,25 +67,29 @@ class Log:
                 self.repairs += repairs
         return new
 
-    async def read(self, wants: Sequence[Want]) -> Sequence[Page]:
-        """Read a page for each want, in one write per server. Raises `StoreUnavailable`, as `StoreLost` where
-        the stamp is gone.
+    async def read(self, wants: Sequence[Want], *, now: bool = False) -> Sequence[Page | None]:
+        """Read a page for each want, in one write per server. Raises `StoreUnavailable`.
 
-        A page is shorter than its want where it would be larger than about 256 KiB.
+        A page is shorter than its want where it would be larger than about 256 KiB. It is None where Redis
+        has lost writes that may be on their way back, so that nobody can say yet where the log ends, or
+        whether it continues a cursor; unless it is to be said `now`, by what there is.
         """
         replies = await self._connection.run([self._read_call(want) for want in wants])
-        return [_page(want, reply) for want, reply in zip(wants, replies, strict=True)]
+        return [
+            None if not reply or (not reply[0] and not now) else _page(want, reply[1:])
+            for want, reply in zip(wants, replies, strict=True)
+        ]
 
-    async def heads(self, user_ids: Sequence[str]) -> Sequence[Cursor]:
-        """The head of each user's log. Raises like `read`."""
+    async def heads(self, user_ids: Sequence[str]) -> Sequence[Cursor | None]:
+        """The head of each user's log; None as in `read`. Raises `StoreUnavailable`."""
         groups: dict[int, list[str]] = {}
         for user_id in user_ids:
             groups.setdefault(slot_of(user_id) if self._connection.sharded else 0, []).append(user_id)
         replies = await self._connection.run([self._heads_call(*group) for group in groups.items()])
         heads: dict[str, Cursor] = {}
         for users, reply in zip(groups.values(), replies, strict=True):
-            heads.update(zip(users, _cursors(reply), strict=True))
-        return [heads[user_id] for user_id in user_ids]
+            heads.update(zip(users, _cursors(reply), strict=False))
+        return [heads.get(user_id) for user_id in user_ids]
 
     def _append_calls(self, entries: Sequence[Entry], canary: Canary | None) -> Iterator[Call]:
         """One slot a call where slots may be on different servers, else several."""
@@ -123,17 +126,19 @@ class Log:
         slot = slot_of(want.user_id)
         log, head, _ = self._keys.user(slot, want.user_id)
         if want.after is None:
-            mode: tuple[Argument, ...] = ("last", want.replay, min(want.limit, want.replay))
+            mode: tuple[Argument, ...] = ("last", want.replay, "", min(want.limit, want.replay))
         else:
-            mode = ("after", want.after.seq, want.limit)
-        return _READ.call([log, head, self._stamp(slot)], [*mode, _PAGE_BYTES])
+            mode = ("after", want.after.seq, want.after.digest, want.limit)
+        return _READ.call([log, head, *self._state_of(slot)], [*mode, _PAGE_BYTES])
 
     def _heads_call(self, slot: int, users: Sequence[str]) -> Call:
         heads = [self._keys.user(slot_of(user), user)[1] for user in users]
-        return _HEADS.call([self._stamp(slot), *heads], [])
+        return _HEADS.call([*self._state_of(slot), *heads], [])
 
-    def _stamp(self, slot: int) -> str:
-        return self._keys.stamp(slot if self._connection.sharded else 0)
+    def _state_of(self, slot: int) -> tuple[str, str]:
+        """The keys that tell what may be judged."""
+        tag = slot if self._connection.sharded else 0
+        return self._keys.stamp(tag), self._keys.rebuilding(tag)
 
 
 def _by_slot(entries: Iterable[Entry]) -> Mapping[int, _ByUser]:
@@ -170,7 +175,6 @@ def _first_wave(entries: Sequence[Entry]) -> tuple[Sequence[Entry], Sequence[Ent
 
 def _page(want: Want, reply: Reply) -> Page:
     """Judge what `read.lua` returned. Only entries that continue the cursor and each other count."""
-    _expect_stamp(reply)
     has_head, seq, digest, first = reply[:4]
     head = Cursor(seq, digest.decode())
     entries = [(digests[:16].decode(), digests[16:].decode(), payload) for digests, payload in _pairs(reply)]
@@ -187,13 +191,7 @@ def _pairs(reply: Reply) -> Iterable[tuple[bytes, bytes]]:
 
 
 def _cursors(reply: Reply) -> Iterable[Cursor]:
-    _expect_stamp(reply)
     return [Cursor(seq, digest.decode()) for seq, digest in zip(reply[::2], reply[1::2], strict=True)]
-
-
-def _expect_stamp(reply: Reply) -> None:
-    if not reply:
-        raise StoreLost("this store has no stamp: a consumer has to find it first")
 
 
 def _chain(

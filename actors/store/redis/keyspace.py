@@ -31,6 +31,10 @@ class Keyspace:
         """What the store says of itself (hash)."""
         return f"{self.prefix}:{{s{slot}}}:stamp"
 
+    def rebuilding(self, slot: int) -> str:
+        """What is being appended again after a loss: offsets by partition and group (hash)."""
+        return f"{self.prefix}:{{s{slot}}}:rebuilding"
+
     def probe(self, slot: int) -> str:
         """What is there for a moment, to find out what may be done."""
         return f"{self.prefix}:{{s{slot}}}:probe"

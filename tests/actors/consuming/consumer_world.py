@@ -13,7 +13,6 @@ from confluent_kafka import Producer
 from doorstep.actors.consuming.consumer import Consumer
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
-from doorstep.actors.store.redis.errors import StoreLost
 from doorstep.actors.store.values import Logged, Want
 from doorstep.config.settings import ContextSettings, HistorySettings, KafkaSettings, RedisSettings, Settings
 from tests.support.dead_letters import DeadLetter, read_dead_letters
@@ -139,14 +138,14 @@ class World:
         notifications: list[Logged] = []
         try:
             while True:
-                (page,) = await log.read([Want(user, cursor, 1000, replay=_ALL)])
+                (page,) = await log.read([Want(user, cursor, 1000, replay=_ALL)], now=True)
+                if page is None:  # no consumer has been there yet
+                    return []
                 assert page.reset is None
                 if not page.notifications:
                     return [orjson.loads(logged.payload) for logged in notifications]
                 notifications += page.notifications
                 cursor = page.notifications[-1].cursor
-        except StoreLost:  # no consumer has been there yet
-            return []
         finally:
             await connection.close()
 

@@ -11,7 +11,12 @@ import redis
 
 from doorstep.actors.consuming.consumer import Consumer, ConsumerStatus
 from doorstep.actors.placement.slots import slot_of
+from doorstep.actors.store.log import Log
+from doorstep.actors.store.rebuilding import Rebuilding
+from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.keyspace import Keyspace
+from doorstep.actors.store.values import Want
+from doorstep.config.settings import HistorySettings
 from doorstep.development.processes import ServerProcess
 from tests.actors.consuming.consumer_process import write_settings
 from tests.actors.consuming.consumer_world import World, essays
@@ -329,3 +334,31 @@ async def test_redis_may_lose_everything_under_load(world: World) -> None:
         await stream.stop()
         await stream.check()
         assert await _restarts(consumer, "lost_writes") == 1
+
+
+async def test_nobody_is_reset_while_what_was_lost_is_on_its_way_back(world: World) -> None:
+    user = world.names.user()
+    async with world.consumer(kafka={"max_poll_records": 20}) as consumer:
+        world.publisher.send_all(
+            world.notification(user, f"note-{number}")._replace(key=b"one") for number in range(500)
+        )
+        await world.logged(user, 500)
+        await _all_committed(world, consumer)
+        connection = connect(world.settings().redis)
+        log = Log(connection, HistorySettings())
+        (head,) = await log.heads([user])
+        assert head is not None
+        assert head.seq == 500
+        await _flush(world)
+        waited = 0
+        while (page := (await log.read([Want(user, head, 10)]))[0]) is None:
+            waited += 1
+            await asyncio.sleep(0.01)
+        assert (page.reset, page.head, waited > 0) == (None, head, True)
+
+        async def is_rebuilt() -> bool:
+            return await log.heads([user]) == [head]
+
+        await world.until(is_rebuilt, "all is as it was")
+        assert await Rebuilding(connection, world.settings().kafka.group_id).goals() == {}
+        await connection.close()

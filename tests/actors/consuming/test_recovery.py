@@ -67,12 +67,12 @@ def persons(offset: int, topic_id: str = "") -> Commit:
         (known(Commit(40), Checkpoint(45, NOW)), E, 40, 0, False),
         # Redis has lost the last of what it acknowledged
         (known(40, 30), E, 30, 40, False),
-        (known(40, 0, CONTEXT), L, 0, 40, False),
+        (known(40, 0, CONTEXT), L, 0, 0, False),
         (known(Commit(40, topic_id=NOW), Checkpoint(30, NOW), topic_id=NOW), E, 30, 40, False),
         # Redis has lost everything
         (known(40, None), E, BEGINNING, 40, True),
         (known(40, None), L, BEGINNING, 40, True),
-        (known(40, None, CONTEXT), E, BEGINNING, 40, True),
+        (known(40, None, CONTEXT), E, BEGINNING, 0, True),
         (known(0, None), E, BEGINNING, 0, True),
         # and is being rebuilt: who takes over goes on, whatever was lost once more
         (known(Commit(10, rebuilt_to=40), 10), E, 10, 40, False),

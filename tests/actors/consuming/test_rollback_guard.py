@@ -8,6 +8,7 @@ import redis
 
 from doorstep.actors.consuming.rollback_guard import RollbackGuard
 from doorstep.actors.store.checkpoints import Checkpoints
+from doorstep.actors.store.rebuilding import Rebuilding
 from doorstep.actors.store.redis.connection import Connection, connect
 from doorstep.actors.store.redis.errors import StoreLost, StoreUnavailable
 from doorstep.actors.store.stamp import Stamp
@@ -24,7 +25,14 @@ class Guarded:
     def __init__(self, connection: Connection) -> None:
         self.checkpoints = Checkpoints(connection)
         self.losses = 0
-        self.guard = RollbackGuard(self.checkpoints, Stamp(connection), "group", "consumer-0.abc", self._note)
+        self.guard = RollbackGuard(
+            self.checkpoints,
+            Stamp(connection),
+            Rebuilding(connection, "group"),
+            group="group",
+            name="consumer-0.abc",
+            on_lost=self._note,
+        )
 
     def _note(self) -> None:
         self.losses += 1

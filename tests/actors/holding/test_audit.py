@@ -73,6 +73,7 @@ async def world(url: str, *, heads: str = "", feed: str = "") -> AsyncIterator[W
     log = Log(straight, HistorySettings())
     await stamp(straight)
     (start,) = await log.read([Want(USER, None, 1)])
+    assert start is not None
     device = Device(USER, start)
     registry = Registry[Device](range(SLOTS), {"socket": 9, "poll": 9})
     registry.add(device)

@@ -29,12 +29,13 @@ from doorstep.actors.holding.socket_subscriber import SocketSubscriber
 from doorstep.actors.placement.slots import slot_of
 from doorstep.actors.placement.topology import Topology
 from doorstep.actors.store.log import Log
+from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.keyspace import Keyspace
-from doorstep.actors.store.stamp import Stamp
 from doorstep.config.settings import Settings, load_settings
 from doorstep.gateway.auth import Authenticator
 from doorstep.gateway.port import PublicPort
+from tests.actors.store.helpers import START, know, stamp
 from tests.conftest import ValkeyFactory
 from tests.gateway.identity import SigningKey
 from tests.support.names import Names
@@ -49,8 +50,13 @@ class World:
     holder: Holder
     log: Log
     port: int
+    connection: Connection
     start: str
     """The digest before the first notification of every log."""
+
+    async def a_consumer_comes(self) -> None:
+        """After a restart of Redis readers wait for that."""
+        await know(self.connection)
 
     async def append(self, user_id: str, count: int, size: int = 10, event: str = "e") -> None:
         """Notifications of `size` characters for a user, made now."""
@@ -140,9 +146,9 @@ async def world(valkey: ValkeyServer, run_dir: Path, **flags: Any) -> AsyncItera
     authenticator = Authenticator(settings.auth)
     port = PublicPort(settings.gateway, authenticator, lambda _: topology.socket_of("holder-0"), {})
     connection = connect(settings.redis)
-    start = await Stamp(connection).ensure()
+    await stamp(connection)
     try:
-        yield World(holder, Log(connection, settings.history), await port.start(), start)
+        yield World(holder, Log(connection, settings.history), await port.start(), connection, START.digest)
     finally:
         await port.stop()
         await holder.stop()
@@ -326,6 +332,7 @@ async def test_nothing_is_answered_before_the_welcome(
                 await ws.send(json.dumps(operation))
             await until_counted(here.holder, 1, "doorstep_token_refreshes_total", result="refreshed")
             valkey.start()
+            await here.a_consumer_comes()
             told = [(await message_of(ws))["event"] for _ in range(3)]
             assert told == ["doorstep.welcome", "doorstep.pong", "doorstep.refreshed"]
 

@@ -12,7 +12,7 @@ from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.keyspace import Keyspace
 from doorstep.actors.store.stamp import Stamp
-from doorstep.actors.store.values import Entry, Page, Want
+from doorstep.actors.store.values import Canary, Entry, Page, Want
 from doorstep.config.settings import RedisSettings
 from doorstep.gateway.cursor import Cursor
 
@@ -23,8 +23,16 @@ START = Cursor(0, "5" * 16)
 
 
 async def stamp(connection: Connection) -> None:
-    """Do what a consumer does before anything else."""
+    """Do what a consumer does before anything else: stamp the store, and say that it knows its servers."""
     assert await Stamp(connection, START.digest).ensure() == START.digest
+    await know(connection)
+
+
+async def know(connection: Connection) -> None:
+    """Say that the servers are known, as a consumer does with its first checkpoints."""
+    checkpoints, canary = Checkpoints(connection), Canary("tests", ("!tests", 0), 1)
+    await checkpoints.write(canary.group, {canary.partition: canary.checkpoint})
+    await checkpoints.advance({}, await checkpoints.server_identity(), canary)
 
 
 def redis_settings(
@@ -56,6 +64,7 @@ async def append(log: Log, user: str, *keys: str) -> tuple[int, int]:
     """Append entries with these dedupe keys to one user's log: how many were new, and its last number."""
     new = await log.append([entry(user, key) for key in keys])
     (head,) = await log.heads([user])
+    assert head is not None
     return new, head.seq
 
 
@@ -64,6 +73,7 @@ async def read(
 ) -> Page:
     """Read one page of one user."""
     (page,) = await log.read([Want(user, after, limit, replay)])
+    assert page is not None
     return page
 
 

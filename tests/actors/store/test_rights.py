@@ -19,7 +19,7 @@ from doorstep.actors.store.stamp import Stamp
 from doorstep.actors.store.values import Canary, Parking
 from doorstep.config.settings import ContextSettings, HistorySettings
 from tests.actors.store.conftest import Eyes
-from tests.actors.store.helpers import append, entry, keys_of, read, redis_settings
+from tests.actors.store.helpers import append, entry, keys_of, know, read, redis_settings
 from tests.actors.store.owner import Owner
 from tests.conftest import ValkeyFactory
 
@@ -72,6 +72,7 @@ async def test_the_documented_user_can_do_everything(server: Eyes, database: int
     await check_server(connection)
     await check_rights(connection)
     await Stamp(connection).ensure()
+    await know(connection)
     owner, log = Owner(connection), Log(connection, HistorySettings())
     owner.start()
     await owner.feed.subscribe([slot_of("u")])
