@@ -11,7 +11,7 @@ MAVEN_OPTIONS := --batch-mode --no-transfer-progress
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-tests demo lint format contract test test-fast test-frontend test-containers fuzz autobahn lock clean
+.PHONY: help setup setup-dev setup-tests demo lint format contract test test-fast test-frontend test-containers test-deploy fuzz autobahn lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,12 +62,21 @@ autobahn: setup-dev build/autobahn/.installed ## Autobahn's WebSocket cases, all
 	$(BIN)/python -m tests.gateway.autobahn $(PYTHON2) -c \
 		"import site; site.addsitedir('build/autobahn/site'); from autobahntestsuite.wstest import run; run()"
 
+test-deploy: setup-dev build/tools/helm ## the Helm chart, rendered and validated (needs Go, once, for helm)
+	@tests/support/need.sh promtool prometheus
+	DOORSTEP_TEST_DEPLOY=1 $(BIN)/python -m pytest tests/deploy $(ARGS)
+
 lock: ## write requirements/*.txt from pyproject.toml (needs uv; make lock ARGS=--upgrade)
 	@command -v uv >/dev/null || { echo "uv is missing: $(PYTHON) -m pip install uv"; exit 1; }
 	$(call compile,dev,--extra dev $(ARGS))
 	$(call compile,demo,--extra demo --constraint requirements/dev.txt $(ARGS))
 	$(call compile,runtime,--constraint requirements/dev.txt $(ARGS))
 	@! grep -n '://' requirements/*.txt || { echo "a lock names a host"; exit 1; }
+
+build/tools/helm:
+	@tests/support/need.sh go golang
+	@echo "Building helm (two minutes, once) …"
+	-GOBIN=$(CURDIR)/build/tools go install helm.sh/helm/v3/cmd/helm@v3.22.0
 
 include benchmarks/bench.mk
 
