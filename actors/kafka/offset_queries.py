@@ -14,6 +14,8 @@ from doorstep.config.settings import KafkaSettings
 
 _CALL_S = 5.0
 _PROBE_S = 3.0
+_NOBODY = -1
+"""So the brokers call the leader of a partition that has none, be it that it is new."""
 
 T = TypeVar("T")
 
@@ -76,12 +78,10 @@ class OffsetQueries:
             (name, number): found.leader
             for name, topic in topics.items()
             for number, found in topic.partitions.items()
-            if found.leader >= 0
         }
         by_leader: defaultdict[int, list[TopicPartition]] = defaultdict(list)
         for each in asked:
-            if (leader := leaders.get((each.topic, each.partition))) is not None:
-                by_leader[leader].append(each)
+            by_leader[leaders.get((each.topic, each.partition), _NOBODY)].append(each)
         return by_leader.values()
 
     def _ask_leader(self, asked: list[TopicPartition], timeout_s: float) -> list[TopicPartition]:
