@@ -9,6 +9,9 @@ PACKAGES := config gateway actors development demo benchmarks
 ARGS ?=
 MAVEN_OPTIONS := --batch-mode --no-transfer-progress
 
+# Tests start hundreds of Pythons: none of them should compile the libraries again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-dev setup-tests demo lint format contract test test-fast test-frontend test-containers test-deploy fuzz autobahn lock clean
@@ -47,7 +50,7 @@ test: setup-tests lint test-frontend ## set up everything, then lint and all tes
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
 
 test-fast: setup-dev ## what needs neither Java nor a browser, in 90 seconds: while you work
-	$(BIN)/python -m pytest --numprocesses 4 -m "not (kafka or ray or browser or containers or slow)" $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 -m "not (kafka or ray or browser or containers or slow or fuzz)" $(ARGS)
 
 test-frontend: frontend/node_modules/.installed ## check, build and test frontend/ (needs Node 20 or later)
 	@tests/support/node.sh npm --prefix frontend run --silent check
