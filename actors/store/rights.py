@@ -3,12 +3,10 @@
 import re
 from typing import Any
 
-import hiredis
-
 from doorstep.actors.placement.slots import SLOTS
 from doorstep.actors.store.redis.calls import Connection, Script
 from doorstep.actors.store.redis.errors import StoreError, StoreMisconfigured
-from doorstep.actors.store.redis.link import pack
+from doorstep.actors.store.redis.link import pack, refusal_of
 from doorstep.actors.store.redis.server import Server
 
 _RIGHTS = Script("rights.lua")
@@ -58,7 +56,7 @@ async def _failed_subscription(server: Server, prefix: str, channel: str) -> lis
         replies = await link.exchange(b"".join(map(pack, commands)), 2)
     finally:
         link.close()
-    return [(verbs[0][0], str(reply)) for reply in replies if isinstance(reply, hiredis.ReplyError)]
+    return [(verbs[0][0], refusal) for reply in replies if (refusal := refusal_of(reply)) is not None]
 
 
 def _right(prefix: str, verb: str, error: str) -> str:

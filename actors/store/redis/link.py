@@ -28,6 +28,12 @@ _UNTYPED: Any = hiredis  # the stub of pack_command takes a tuple of one word on
 pack: Callable[[tuple[Argument, ...]], bytes] = _UNTYPED.pack_command
 """One command as Redis reads it."""
 
+
+def refusal_of(reply: Reply) -> str | None:
+    """What an error reply says; None for any other reply."""
+    return str(reply) if isinstance(reply, hiredis.ReplyError) else None
+
+
 _MORE = object()
 _KEEPALIVE_IDLE_S = 10
 _UNACKNOWLEDGED_MS = 10_000
