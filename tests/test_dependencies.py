@@ -31,6 +31,7 @@ WITHOUT_IMPORT: Mapping[str, str] = {
     "pytest-xdist": "a plugin",
     "ruff": "",
     "types-psutil": "stubs",
+    "types-pyyaml": "stubs",
 }
 """What is needed though none of the sources of its extra imports it, and why; empty: it is a command."""
 

@@ -92,6 +92,7 @@ def _withdraw(guarded: GuardedKafka, rule: AclBindingFilter) -> None:
         deleted.result(timeout=30)
 
 
+@pytest.mark.kafka
 async def test_a_partition_without_a_leader_holds_up_no_other(
     valkey: ValkeyServer, names: Names, tmp_path: Path
 ) -> None:
