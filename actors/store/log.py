@@ -129,16 +129,14 @@ class Log:
             mode: tuple[Argument, ...] = ("last", want.replay, "", min(want.limit, want.replay))
         else:
             mode = ("after", want.after.seq, want.after.digest, want.limit)
-        return _READ.call([log, head, *self._state_of(slot)], [*mode, _PAGE_BYTES])
+        return _READ.call([log, head, self._stamp(slot)], [*mode, _PAGE_BYTES])
 
     def _heads_call(self, slot: int, users: Sequence[str]) -> Call:
         heads = [self._keys.user(slot_of(user), user)[1] for user in users]
-        return _HEADS.call([*self._state_of(slot), *heads], [])
+        return _HEADS.call([self._stamp(slot), *heads], [])
 
-    def _state_of(self, slot: int) -> tuple[str, str]:
-        """The keys that tell what may be judged."""
-        tag = slot if self._connection.sharded else 0
-        return self._keys.stamp(tag), self._keys.rebuilding(tag)
+    def _stamp(self, slot: int) -> str:
+        return self._keys.stamp(slot if self._connection.sharded else 0)
 
 
 def _by_slot(entries: Iterable[Entry]) -> Mapping[int, _ByUser]:

@@ -1,6 +1,6 @@
 -- Reads a user's head and a page of his log at one moment.
 --
--- KEYS  log, head, stamp, rebuilding
+-- KEYS  log, head, stamp
 -- ARGV  'after', seq, digest, limit, bytes: entries that follow this cursor, up to the head
 --       'last', n, '', limit, bytes: those of the last n entries that are still there
 --       at most `limit` of them and about `bytes` of payload, but at least one
@@ -54,7 +54,7 @@ end
 read_entries()
 local is_head = mode == 'after' and from == seq + 1 and ARGV[3] == digest
 local continues = mode == 'after' and reply[6] and string.sub(reply[6], 1, 16) == ARGV[3]
-if not is_head and not continues and not is_settled(KEYS[3], KEYS[4]) then
+if not is_head and not continues and not is_settled(KEYS[3]) then
   reply[1] = 0
 end
 return reply

@@ -1,7 +1,7 @@
 -- Notes up to where partitions are rebuilt; where that is noted already, the later one counts.
 --
--- KEYS  rebuilding
--- ARGV  ttl (ms), then fields and offsets
+-- KEYS  rebuilding, stamp
+-- ARGV  ttl (s), then fields and offsets
 
 for at = 2, #ARGV, 2 do
   local known = redis.pcall('HGET', KEYS[1], ARGV[at])
@@ -13,5 +13,6 @@ for at = 2, #ARGV, 2 do
     redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
   end
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[1] * 1000)
+redis.call('HSET', KEYS[2], 'rebuilding_until', redis.call('TIME')[1] + ARGV[1])
 return 1

@@ -12,8 +12,9 @@ from doorstep.actors.records import Partition, name_of, partition_of
 from doorstep.actors.store.redis.calls import Connection, Script, command
 from doorstep.actors.store.redis.link import Argument
 
-_TTL_MS = 3_600_000
+_TTL_S = 3600
 _REBUILD = Script("rebuild.lua")
+_REBUILT = Script("rebuilt.lua")
 
 
 class Rebuilding:
@@ -23,7 +24,10 @@ class Rebuilding:
     def __init__(self, connection: Connection, group: str) -> None:
         self._connection = connection
         self._group = group
-        self._keys = [connection.keys.rebuilding(slot) for slot in range(SLOTS if connection.sharded else 1)]
+        keys = connection.keys
+        self._keys = [
+            (keys.rebuilding(slot), keys.stamp(slot)) for slot in range(SLOTS if connection.sharded else 1)
+        ]
 
     async def begin(self, goals: Mapping[Partition, int]) -> None:
         """Note up to where these partitions are to be appended again: before the checkpoints of their starts
@@ -32,18 +36,18 @@ class Rebuilding:
         for partition, goal in goals.items():
             fields += (self._field(partition), goal)
         if fields:
-            await self._connection.run([_REBUILD.call([key], [_TTL_MS, *fields]) for key in self._keys])
+            await self._connection.run([_REBUILD.call(keys, [_TTL_S, *fields]) for keys in self._keys])
 
     async def end(self, partitions: Iterable[Partition]) -> None:
         """These have been appended again, as far as they were noted."""
         fields = [self._field(partition) for partition in partitions]
         if fields:
-            await self._connection.run([command("HDEL", key, *fields, foreign=0) for key in self._keys])
+            await self._connection.run([_REBUILT.call(keys, fields) for keys in self._keys])
 
     async def goals(self) -> Mapping[Partition, int]:
         """What is noted of this group, on any master."""
         goals: dict[Partition, int] = {}
-        calls = [command("HGETALL", key, foreign={}) for key in self._keys]
+        calls = [command("HGETALL", key, foreign={}) for key, _ in self._keys]
         for reply in await self._connection.run(calls):
             for partition, goal in self._read(reply):
                 goals[partition] = max(goal, goals.get(partition, 0))
