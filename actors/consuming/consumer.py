@@ -64,7 +64,7 @@ class ConsumerStatus:
     faults: Mapping[str, KafkaFault]
     """By `topic` or `topic/partition`, what holds up this one alone; the dead-letter topic is among them."""
     lag: Mapping[str, int]
-    """By topic, how many offsets of the assigned partitions were not done with a second ago."""
+    """By topic, how many offsets of the assigned partitions were still unprocessed one second ago."""
 
 
 class Consumer:

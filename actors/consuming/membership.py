@@ -43,7 +43,7 @@ class Membership:
         self.joined = False
         """Whether the group has given it its part, even if that is no partition."""
         self.lag: dict[str, int] = {}
-        """By topic, how many offsets of the assigned partitions were not done with a second ago."""
+        """By topic, how many offsets of the assigned partitions were still unprocessed one second ago."""
         self._group_consumer = group_consumer
         self._guard = guard
         self._queries = queries
