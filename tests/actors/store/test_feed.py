@@ -15,7 +15,7 @@ from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.errors import StoreMisconfigured, StoreUnavailable
 from doorstep.config.settings import HistorySettings
 from tests.actors.store.conftest import Eyes
-from tests.actors.store.helpers import KEYS, append, by_slot, cursors_of, entry, redis_settings, stamp
+from tests.actors.store.helpers import KEYS, append, by_slot, cursors_of, entry, know, redis_settings, stamp
 from tests.actors.store.owner import Owner
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers import ValkeyServer
@@ -131,6 +131,7 @@ async def test_a_server_that_restarts(valkey_factory: ValkeyFactory) -> None:
     server.start()
     await asyncio.wait_for(late, 5)
     assert owner.feed.live
+    await know(connection)
     await append(log, USER, "a")
     await owner.until(pushes=1)
     await owner.stop()
@@ -227,6 +228,7 @@ async def test_after_stop_nothing_comes_and_nobody_waits(valkey_factory: ValkeyF
         with pytest.raises(StoreUnavailable, match="stopped"):
             await late
     server.start()
+    await know(connection)
     await append(log, USER, "a")
     await asyncio.sleep(0.1)
     assert (owner.pushes, owner.events[2:]) == ([], [])

@@ -19,7 +19,7 @@ from doorstep.development.ports import free_port
 from doorstep.development.processes import ServerProcess
 from doorstep.development.valkey import BINARY, ValkeyProcess
 from tests.actors.store.conftest import Eyes
-from tests.actors.store.helpers import append, keys_of, offsets_in, read, redis_settings, stamp
+from tests.actors.store.helpers import append, keys_of, know, offsets_in, read, redis_settings, stamp
 from tests.actors.store.owner import Owner
 
 
@@ -90,6 +90,7 @@ async def test_the_master_is_found_and_found_again_after_a_failover(watched: Wat
     async with asyncio.timeout(30):
         while True:
             with suppress(StoreUnavailable):
+                await know(connection)
                 await append(log, "u", "a", "b")
                 break
             await asyncio.sleep(0.1)
