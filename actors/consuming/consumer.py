@@ -178,13 +178,13 @@ class Consumer:
         await self._redis.retry("check", partial(check_server, self._connection), StoreError)
         await self._redis.retry("check rights", partial(check_rights, self._connection), StoreError)
         await self._redis.retry("stamp", self._stamp.ensure, StoreError)
-        await self._kafka.retry("look at the topics", self._topics.look, KafkaUnavailableError)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(endless(self._sweeper.run()))
             tasks.create_task(self._consume())
 
     async def _consume(self) -> None:
         """One membership after the other."""
+        await self._kafka.retry("look at the topics", self._topics.look, KafkaUnavailableError)
         while not self._stopped:  # a fault while it is being cancelled must not keep it alive
             try:
                 await self._consume_once()

@@ -10,6 +10,7 @@ import pytest
 
 from doorstep.actors.consuming import consumer as consumer_module
 from doorstep.actors.consuming.assignment import Assignment
+from doorstep.actors.consuming.committer import Committer
 from doorstep.actors.consuming.consumer import Consumer
 from doorstep.actors.consuming.membership import Membership
 from doorstep.actors.consuming.sweeper import Sweeper
@@ -19,6 +20,7 @@ from doorstep.actors.holding.audit import Audit
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.holding.receipts import Receipts
+from doorstep.actors.kafka.group_consumer import GroupConsumer
 from doorstep.actors.placement.topology import Topology
 from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.store.feed import Feed
@@ -105,13 +107,13 @@ async def test_an_actor_dies_with_any_of_its_tasks(
 
 
 _OF_A_MEMBERSHIP = (
+    (GroupConsumer, "run"),
     (Membership, "_beat"),
-    (Membership, "_read"),
     (Membership, "_watch_redis"),
     (Membership, "_watch_kafka"),
     (Assignment, "_settle"),
     (Assignment, "_work"),
-    (Assignment, "_commit_regularly"),
+    (Committer, "run"),
 )
 
 
@@ -120,14 +122,15 @@ async def test_a_consumer_begins_anew_after_a_fault_in_any_task_of_its_membershi
 ) -> None:
     sound: list[str] = []
 
-    def fails_once(owner: type, method: str) -> Callable[[Any], Awaitable[None]]:
-        work: Callable[[Any], Awaitable[None]] = getattr(owner, method)
+    def fails_once(owner: type, method: str) -> Callable[..., Awaitable[None]]:
+        work: Callable[..., Awaitable[None]] = getattr(owner, method)
+        name = f"{owner.__name__}.{method}"
 
-        async def fail(self: Any) -> None:
-            if method not in sound:
-                sound.append(method)
-                raise LookupError(f"injected into {method}")
-            await work(self)
+        async def fail(*arguments: Any) -> None:
+            if name not in sound:
+                sound.append(name)
+                raise LookupError(f"injected into {name}")
+            await work(*arguments)
 
         return fail
 
@@ -140,7 +143,8 @@ async def test_a_consumer_begins_anew_after_a_fault_in_any_task_of_its_membershi
     def missing() -> list[str]:
         nonlocal told
         told += "".join(capfd.readouterr())
-        return [method for _, method in _OF_A_MEMBERSHIP if f"injected into {method}" not in told]
+        names = [f"{owner.__name__}.{method}" for owner, method in _OF_A_MEMBERSHIP]
+        return [name for name in names if f"injected into {name}" not in told]
 
     async with world.consumer():
         await until(lambda: missing() == [])
