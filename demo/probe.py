@@ -1,11 +1,15 @@
 """A first file, to see whether everything is connected."""
 
+import asyncio
 import uuid
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 
 from doorstep.demo.identity import Identity
+
+_AGAIN_S = 0.2
 
 
 async def send_probe(url: str, gateway_url: str, identity: Identity) -> None:
@@ -32,6 +36,11 @@ async def _upload(http: aiohttp.ClientSession, url: str) -> None:
 
 
 async def _poll(http: aiohttp.ClientSession, gateway_url: str, query: str) -> dict[str, Any]:
-    async with http.get(f"{gateway_url}/v1/notifications{query}") as answer:
-        page: dict[str, Any] = await answer.json()
-    return page
+    """A page; a log is out of reach (503) until the first consumer has found its place."""
+    while True:
+        async with http.get(f"{gateway_url}/v1/notifications{query}", raise_for_status=False) as answer:
+            if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                answer.raise_for_status()
+                page: dict[str, Any] = await answer.json()
+                return page
+        await asyncio.sleep(_AGAIN_S)
