@@ -172,7 +172,8 @@ class Consumer:
             return "connecting"
         if self._membership.assignment.assigned:
             return self._membership.assignment.state
-        return "waiting" if self._membership.joined else "joining"
+        # librdkafka joins no group for topics that do not exist yet
+        return "waiting" if self._membership.joined or not self._topics.ids else "joining"
 
     async def _run(self) -> None:
         await self._redis.retry("check", partial(check_server, self._connection), StoreError)
