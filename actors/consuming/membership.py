@@ -114,6 +114,10 @@ class Membership:
         while True:
             try:
                 await self._guard.verify()
+                if (
+                    not self._topics.ids
+                ):  # no topic, so nothing that could have been lost: holders need not wait
+                    await self._guard.keep({})
             except StoreError as error:
                 self._redis.failure(error, "watch")
             else:
