@@ -150,7 +150,7 @@ def tokens_of(user: str) -> dict[str, list[str]]:
 def connections_of(service: Service) -> int:
     """How many connections all holders have."""
     counts = re.findall(
-        rb"^doorstep_connections(?:\{[^}]*\})? ([0-9.]+)$", service.get("/metrics"), re.MULTILINE
+        rb"^doorstep_connections(?:\{[^}]*\})? ([0-9.]+)$", service.ask("/metrics"), re.MULTILINE
     )
     return round(sum(map(float, counts)))
 
