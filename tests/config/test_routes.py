@@ -89,7 +89,7 @@ def test_the_shipped_slot_route() -> None:
         "data.essay_id",
         "data.file_upload_id",
     ]
-    names = ["batch_id", "essay_id", "file_upload_id", "text_storage_id"]
+    names = ["batch_id", "essay_id", "file_upload_id", "text_storage_id", "original_file_name"]
     assert _paths(slot.data) == {name: f"data.{name}" for name in names}
     assert not slot.open_ended
 

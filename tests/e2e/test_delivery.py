@@ -68,7 +68,8 @@ async def test_an_event_reaches_all_devices_of_its_user_and_nobody_else(
         assigned["data"].items()
         >= {"batch_id": batch, "essay_id": "essay-1", "file_upload_id": "file-1"}.items()
     )
-    assert assigned["data"]["text_storage_id"] == sent["data"]["text_storage_id"]
+    for field in ("text_storage_id", "original_file_name"):
+        assert assigned["data"][field] == sent["data"][field]
     assert failed["event"] == "essay.validation.failed"
     assert failed["data"]["error_code"] == "EMPTY_CONTENT"
     assert failed["data"]["file_upload_id"] == "file-2"

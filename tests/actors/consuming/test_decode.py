@@ -68,7 +68,9 @@ def _slot(data: dict[str, Any] | None = None, **envelope: Any) -> Wire:
 
 
 def test_a_slot_event_becomes_a_notification_for_the_user_of_its_batch() -> None:
-    event = _event(slot_assigned("b-1", "e-1", "f-1", event_id="ID-1", correlation_id="C-1"))
+    event = _event(
+        slot_assigned("b-1", "e-1", "f-1", file_name="Åsa.docx", event_id="ID-1", correlation_id="C-1")
+    )
     assert (event.user_id, event.batch_id, event.event_name) == (None, "b-1", "essay.slot.assigned")
     assert event.correlation_id == "C-1"
     assert json.loads(event.payload) == {
@@ -81,8 +83,16 @@ def test_a_slot_event_becomes_a_notification_for_the_user_of_its_batch() -> None
             "essay_id": "e-1",
             "file_upload_id": "f-1",
             "text_storage_id": json.loads(slot_assigned("b-1", "e-1").value)["data"]["text_storage_id"],
+            "original_file_name": "Åsa.docx",
         },
     }
+
+
+def test_a_slot_event_without_a_file_name_says_so() -> None:
+    value = json.loads(slot_assigned("b-1", "e-1").value)
+    del value["data"]["original_file_name"]
+    event = _event(Wire(SLOT_TOPIC, b"e-1", to_bytes(value)))
+    assert json.loads(event.payload)["data"]["original_file_name"] is None
 
 
 def test_a_failed_validation_becomes_a_notification_with_code_and_message() -> None:

@@ -14,6 +14,8 @@ export interface EssaySlotAssigned {
   readonly file_upload_id: string;
   /** Where the text is kept: 32 hex digits without dashes. */
   readonly text_storage_id: string;
+  /** The file's name on the teacher's machine, any Unicode. */
+  readonly original_file_name: string | null;
 }
 
 /**

@@ -48,8 +48,8 @@ interface Told {
 /** What a notification says of a file; nothing where it is of something else. */
 export function factsOfNotification({ event, timestamp, data }: Told): Fact[] {
   if (event !== "essay.slot.assigned" && event !== "essay.validation.failed") return [];
-  const about = data as (EssaySlotAssigned | EssayValidationFailed) & { readonly original_file_name?: string | null };
-  return [fact(about.batch_id, about, about.original_file_name ?? "", timestamp)];
+  const about = data as EssaySlotAssigned | EssayValidationFailed;
+  return [fact(about.batch_id, about, about.original_file_name ?? "", timestamp)]; // an older server has none
 }
 
 /** What RAS says of a batch. */

@@ -147,6 +147,14 @@ test("an event that comes before the upload's answer, and an answer of RAS that 
   expect([...batch.essaySlots.values()]).toEqual([{ essayId: "e1", fileUploadId: "f1", textStorageId: "t1" }, { essayId: "e2" }]);
 });
 
+test("an essay that is told with its file's name needs no upload and no RAS to have one", () => {
+  const store = createBatchStore();
+  store.notified({ ...SLOT, data: { ...SLOT.data, original_file_name: "Åsa.txt" } });
+  store.notified({ ...SLOT, data: { ...SLOT.data, file_upload_id: "f2", original_file_name: null } });
+  const names = [...store.batch("b1").fileUploads.values()].map(({ filename }) => filename);
+  expect(names).toEqual(["Åsa.txt", ""]);
+});
+
 test("listeners hear of changes, of nothing else, and not after they left", () => {
   const store = createBatchStore();
   let calls = 0;

@@ -45,5 +45,5 @@ export const assigned = (seq: number, data: { file_upload_id: string; essay_id: 
   cursor: `${seq}-0000000000000000`,
   correlation_id: "c",
   timestamp: "2026-11-23T08:15:30Z",
-  data: { batch_id: "b1", text_storage_id: "t", ...data },
+  data: { batch_id: "b1", text_storage_id: "t", original_file_name: null, ...data },
 });
