@@ -60,7 +60,11 @@ def make_admin_pages(
     status: Callable[[], Awaitable[Mapping[str, object]]],
     metrics: Callable[[], Awaitable[bytes]],
 ) -> Pages:
-    """The pages for operators. `ready`: whether this gateway can take sockets."""
+    """The pages for operators. `ready`: whether this gateway can take sockets.
+
+    Each of the three is asked once at a time: it asks every actor, however many scrapers and probes come.
+    """
+    ready, status, metrics = _shared(ready), _shared(status), _shared(metrics)
 
     async def live(_head: Head) -> Page:
         return _json({"live": True}) if health() else _json({"live": False}, 503)

@@ -9,6 +9,7 @@ from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.origin import cors_headers
 from doorstep.gateway.problem import PROBLEM_TYPE, Problem, http_response
 from doorstep.gateway.query import cursor_of, fields_of, number_of
+from doorstep.gateway.traffic import Traffic
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 MAX_WAIT_S = 30.0
@@ -52,6 +53,7 @@ class PollConnection(asyncio.Protocol):
         "_on_half_closed",
         "_origin",
         "_timer",
+        "_traffic",
         "_transport",
         "_unread",
     )
@@ -59,10 +61,12 @@ class PollConnection(asyncio.Protocol):
     def __init__(
         self,
         on_gone: Callable[[], None],
+        traffic: Traffic,
         origin: str | None = None,
         on_half_closed: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_gone = on_gone
+        self._traffic = traffic
         self._on_half_closed = on_half_closed
         self._half_closed = False
         self._origin = origin
@@ -85,6 +89,7 @@ class PollConnection(asyncio.Protocol):
         if self._answered or self._transport is None:
             return
         self._answered = True
+        self._traffic.sent += len(response)
         self._transport.write(response)
         self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
         if self._half_closed:
@@ -104,6 +109,7 @@ class PollConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Nothing is expected after the request: thrown away, and not without end."""
         self._unread += len(data)
+        self._traffic.received += len(data)
         if self._unread > MAX_UNREAD_BYTES and self._transport is not None:
             self._transport.abort()
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
+
 from doorstep.config.settings import GatewaySettings
 from doorstep.gateway.auth import Authenticator, AuthError, Claims, bearer_of
 from doorstep.gateway.handover import HandoverError, Parcel, Sender
@@ -22,8 +24,9 @@ from doorstep.gateway.origin import PREFLIGHT_HEADERS, OriginPolicy, cors_header
 from doorstep.gateway.paths import ENDPOINT_PATH, POLL_PATH, WS_PATH
 from doorstep.gateway.poll import PollRequest
 from doorstep.gateway.problem import Problem, RefusedError, http_response, problem_of
-from doorstep.gateway.rate_limited_log import RateLimitedLog
 from doorstep.gateway.upgrade import is_websocket_upgrade, switching_protocols
+
+_log = structlog.get_logger(__name__)
 
 BACKLOG = 4096
 RETRY_INTERVAL_S = 0.05
@@ -54,7 +57,6 @@ class PublicPort:
         self._holder_of = holder_of
         self._pages = pages
         self._origins = OriginPolicy(settings.allowed_origins)
-        self._log = RateLimitedLog(__name__)
         self._http = HttpPort(self._serve, self._on_refused, settings.head_timeout_s)
         self._senders: dict[Path, Sender] = {}
 
@@ -77,7 +79,7 @@ class PublicPort:
     def _on_refused(self, refused: RefusedError) -> None:
         problem = refused.problem
         self.metrics.refusals.labels(problem.code).inc()
-        self._log.complain("request_refused", problem.code, status=problem.status, **refused.facts)
+        _log.warning("request_refused", code=problem.code, status=problem.status, **refused.facts)
 
     async def _serve(self, request: Request) -> bytes | None:
         """The answer, with the CORS headers that let a page read it, a refusal too."""
@@ -96,9 +98,11 @@ class PublicPort:
             self._check_origin(head)
             return http_response(204, b"", "", {**cors, **PREFLIGHT_HEADERS})
         if head.path == WS_PATH:
-            await self._serve_socket(request)
+            with self.metrics.handshake("socket"):
+                await self._serve_socket(request)
         elif head.path == POLL_PATH:
-            await self._serve_poll(request)
+            with self.metrics.handshake("poll"):
+                await self._serve_poll(request)
         else:
             return (await page_for(self._pages, head)).response(cors)
         return None
@@ -154,14 +158,16 @@ class PublicPort:
     async def _hand_over(self, sock: socket.socket, parcel: Parcel) -> None:
         """Try until a holder has the socket; its copy here is kept until then, and closed here after."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._settings.holder_wait_s
+        began = loop.time()
+        deadline = began + self._settings.holder_wait_s
         while (left := deadline - loop.time()) > 0:
             try:
                 await self._sender_for(parcel.user_id).hand_over(sock, parcel, left)
             except (HandoverError, LookupError) as exc:
-                self._log.complain("handover_failed", "holder_unavailable", error=str(exc))
+                _log.warning("handover_failed", error=str(exc))
                 await asyncio.sleep(RETRY_INTERVAL_S)
             else:
+                self.metrics.handover_seconds.observe(loop.time() - began)
                 sock.close()
                 return
         raise RefusedError(_NO_HOLDER)

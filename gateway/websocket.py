@@ -26,6 +26,7 @@ from doorstep.gateway.frames import (
     message_of,
     read_frame,
 )
+from doorstep.gateway.traffic import Traffic
 
 _log = structlog.get_logger(__name__)
 
@@ -90,12 +91,15 @@ class WebSocket(asyncio.Protocol):
         "_received",
         "_state",
         "_timer",
+        "_traffic",
         "_transport",
     )
 
-    def __init__(self, events: SocketEvents, limits: SocketLimits) -> None:
+    def __init__(self, events: SocketEvents, limits: SocketLimits, traffic: Traffic) -> None:
+        """`traffic` counts what comes and goes, and each socket that was accepted when it begins to close."""
         self._events = events
         self._limits = limits
+        self._traffic = traffic
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self._begun: Message | None = None
@@ -121,6 +125,7 @@ class WebSocket(asyncio.Protocol):
     def send(self, frame: bytes) -> None:
         """Send a frame built by `text_frame`, or several of them joined."""
         if self._state == "open" and self._transport is not None:
+            self._traffic.sent += len(frame)
             self._transport.write(frame)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
@@ -132,7 +137,7 @@ class WebSocket(asyncio.Protocol):
             self.abort()
         elif self._state == "open":
             self._write(close_frame(code, reason))
-            self._state = "closing"
+            self._leave("closing", code)
             self._arm(CLOSE_TIMEOUT_S, self.abort)
 
     @property
@@ -148,7 +153,7 @@ class WebSocket(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection off without a word."""
-        self._state = "ended"
+        self._leave("ended", CloseCode.CONNECTION_LOST)
         if self._transport is not None:
             self._transport.abort()
 
@@ -163,6 +168,7 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
+        self._traffic.received += len(data)
         if self._state == "ended":
             self._discard(data)
         elif self._state == "new":
@@ -184,7 +190,7 @@ class WebSocket(asyncio.Protocol):
             self._events.on_drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._state = "ended"
+        self._leave("ended", CloseCode.CONNECTION_LOST)
         self._transport = None
         self._forget()
         if self._timer is not None:
@@ -279,7 +285,7 @@ class WebSocket(asyncio.Protocol):
         check_close(payload)
         if self._state == "open":
             self._write(control_frame(CLOSE, payload))
-        self._end()
+        self._end(int.from_bytes(payload[:2]) or CloseCode.NO_STATUS)
 
     # Ending.
 
@@ -287,17 +293,23 @@ class WebSocket(asyncio.Protocol):
         """RFC 6455, 7.1.7: say why, if nothing was said yet, and look at nothing more."""
         if self._state == "open":
             self._write(close_frame(code, reason))
-        self._end()
+        self._end(code)
 
-    def _end(self) -> None:
+    def _end(self, code: int) -> None:
         """Close our side and wait for the client's, so that it reads our last words before a reset."""
         if self._state == "ended":
             return
-        self._state = "ended"
+        self._leave("ended", code)
         self._forget()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
             self._arm(CLOSE_TIMEOUT_S, self.abort)
+
+    def _leave(self, state: _State, code: int) -> None:
+        """Go on to a later state; the code with which it is left counts."""
+        if self._state == "open":
+            self._traffic.close(code)
+        self._state = state
 
     def _forget(self) -> None:
         self._received = b""
@@ -307,6 +319,7 @@ class WebSocket(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
+            self._traffic.sent += len(data)
             self._transport.write(data)
 
     def _arm(self, delay_s: float, callback: Callable[[], None]) -> None:

@@ -86,7 +86,7 @@ class Consumer:
             read=frozenset(self._routes.by_topic),
             written=frozenset({settings.kafka.dead_letter_topic}),
         )
-        self._connection = connect(settings.redis)
+        self._connection = connect(settings.redis, self._metrics.redis_seconds.observe)
         checkpoints = Checkpoints(self._connection, self._topics.ids)
         self._stamp = Stamp(self._connection)
         self._guard = RollbackGuard(
@@ -152,6 +152,7 @@ class Consumer:
         self._log.repairs = 0
         self._metrics.log_repairs.inc(self._contexts.repairs)
         self._contexts.repairs = 0
+        self._metrics.oldest_parked.set(self._sweeper.oldest_parked_s)
         self._metrics.in_flight.set(membership.assignment.in_flight if membership else 0)
         return self._metrics.collect()
 

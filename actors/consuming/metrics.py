@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
+from doorstep.actors.runtime.redis_metrics import redis_round_trips
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -34,6 +36,12 @@ class ConsumerMetrics:
             "doorstep_consumer_append_seconds",
             "Time from the first try of a micro-batch's append to its success.",
             buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.redis_seconds = redis_round_trips(self._registry)
+        self.oldest_parked = Gauge(
+            "doorstep_parked_oldest_age_seconds",
+            "How long the oldest of all parked events has waited for its context; 0 while there is none.",
             registry=self._registry,
         )
         self.partitions = Gauge(

@@ -23,6 +23,8 @@ class Sweeper:
         self._delivery = delivery
         self._interval_s = interval_s
         self._token = secrets.token_hex(8)
+        self.oldest_parked_s = 0.0
+        """How long the oldest parked event had waited when this was looked at last, whoever sweeps."""
 
     async def run(self) -> None:
         """Sweep every `interval_s` seconds, until cancelled."""
@@ -34,6 +36,7 @@ class Sweeper:
                 logger.warning("sweep_failed", reason=str(error))
 
     async def _sweep(self) -> None:
+        self.oldest_parked_s = await self._contexts.oldest_parked_s()
         if not await self._contexts.claim_sweep(self._token, 3 * self._interval_s):
             return
         orphans = await self._contexts.orphans()

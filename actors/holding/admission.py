@@ -17,6 +17,7 @@ from doorstep.gateway.head import HeadError
 from doorstep.gateway.late_refusal import is_late, late_refusal
 from doorstep.gateway.poll import PollConnection
 from doorstep.gateway.problem import Problem
+from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.websocket import SocketLimits
 
 _STOPPING = Problem(503, "stopping", "this server is stopping, try again")
@@ -107,11 +108,11 @@ class Admission:
 
     def _refuse(self, sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
         self._home.counters.refusals.labels(problem.code).inc()
-        self._home.spawn(_answer(sock, parcel, problem))
+        self._home.spawn(_answer(sock, parcel, problem, self._home.traffic))
 
 
-async def _answer(sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
-    answering = PollConnection(lambda: None, parcel.origin)
+async def _answer(sock: socket.socket, parcel: Parcel, problem: Problem, traffic: Traffic) -> None:
+    answering = PollConnection(lambda: None, traffic, parcel.origin)
     if not await _connected(sock, answering):
         return
     if parcel.kind == "socket" and is_late(parcel.query):

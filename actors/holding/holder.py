@@ -37,6 +37,7 @@ from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.frames import text_frame
 from doorstep.gateway.handover import Receiver
 from doorstep.gateway.poll import Lingering
+from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.websocket import SocketLimits
 
 _LAST_WORDS_S = 0.2
@@ -75,10 +76,11 @@ class Holder:
         self._redis = Breaker("redis")
         self.lingering = Lingering(settings.gateway.max_polls_per_user)
         self.counters = HolderMetrics()
+        self.traffic = Traffic()
         self.receipts = Receipts(_events_of(settings), self.counters)
         self._pushes = 0
         """Notifications that came since the metrics were asked for: a Counter takes a lock for each step."""
-        self._connection = connect(settings.redis)
+        self._connection = connect(settings.redis, self.counters.redis_seconds.observe)
         log = Log(self._connection, settings.history)
         self._catch_up = CatchUp(log, Stamp(self._connection), self._redis)
         self._feed = Feed(self._connection, self._push, self._on_garbled, self._on_subscribed, self._on_lost)
@@ -109,7 +111,7 @@ class Holder:
         self.counters.audit_repairs.inc(self._audit.repairs)
         self._pushes = self._audit.repairs = 0
         self.receipts.count()
-        return self.counters.collect()
+        return [*self.counters.collect(), *self.traffic.collect()]
 
     async def stop(self, within_s: float = 5.0) -> None:
         """Take nobody in any more, and send everybody off to reconnect, over that many seconds at most."""

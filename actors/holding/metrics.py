@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
+from doorstep.actors.runtime.redis_metrics import redis_round_trips
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 """The upper bounds of a histogram's buckets."""
 
@@ -78,6 +80,7 @@ class HolderMetrics:
             "Subscribers that wait until Redis has got back what it has lost.",
             registry=self._registry,
         )
+        self.redis_seconds = redis_round_trips(self._registry)
         self.faults = Counter(
             "doorstep_faults",
             "Errors that were kept to one user, connection or message: a fault, whenever it is not 0.",

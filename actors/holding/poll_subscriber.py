@@ -35,7 +35,7 @@ class PollSubscriber(Subscriber):
         """Raises `HeadError` for a query that can't be read."""
         self._request = PollRequest.parse(parcel.query)
         super().__init__(home, parcel.user_id, self._request.after)
-        self.protocol = PollConnection(self._on_gone, parcel.origin, self._on_half_closed)
+        self.protocol = PollConnection(self._on_gone, home.traffic, parcel.origin, self._on_half_closed)
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, parcel: Parcel) -> None:

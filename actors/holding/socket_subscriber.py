@@ -31,7 +31,7 @@ class SocketSubscriber(Subscriber):
         """Raises `HeadError` for a `replay` that is no number."""
         request = SocketRequest.parse(parcel.query, home.settings.history.max_count)
         super().__init__(home, parcel.user_id, request.cursor, request.replay)
-        self.protocol = WebSocket(self, limits)
+        self.protocol = WebSocket(self, limits, home.traffic)
         self._is_welcomed = False
         self._shown = 0
         self._unsaid: tuple[bytes, ...] = ()

@@ -18,6 +18,7 @@ from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.handover import Parcel
 from doorstep.gateway.messages import Terms
 from doorstep.gateway.poll import Lingering
+from doorstep.gateway.traffic import Traffic
 
 _PAGE = 100
 
@@ -30,6 +31,7 @@ class Home(Protocol):
     counters: HolderMetrics
     lingering: Lingering
     receipts: Receipts
+    traffic: Traffic
 
     def read_for(self, subscriber: "Subscriber") -> None:
         """Queue a read of the log."""

@@ -1,7 +1,8 @@
 """Structured logs: one JSON object a line (or coloured text for a person).
 
 Every line has `actor`, `level`, `timestamp` and `event`, which is in snake_case. A complaint that repeats is
-told a few times in ten seconds; the next line of its kind says how many were left out, as `suppressed`.
+told a few times in ten seconds; the next line of its kind says how many were left out, as `suppressed`. A
+kind is an event and, where it has one, its `code`: names of ours, never a client's bytes.
 """
 
 import io
@@ -76,6 +77,8 @@ def configure_logs(settings: Settings, actor: str, out: TextIO | None = None) ->
     ]
     as_json = settings.log_format == "json"
     renderer: Processor = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    if not as_json:
+        every_line.append(_printable)
     structlog.configure(
         processors=[_limited(repeats), *every_line, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
@@ -102,12 +105,25 @@ def _limited(repeats: Repeats) -> Processor:
     def limited(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         if method in ("debug", "info"):
             return event
-        left_out = repeats.suppressed(event["event"])
+        left_out = repeats.suppressed(f"{event['event']}/{event.get('code', '')}")
         if left_out is None:
             raise structlog.DropEvent
         return {**event, "suppressed": left_out} if left_out else event
 
     return limited
+
+
+def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What a client sent, its Origin say, moves no cursor and begins no line. A traceback has its lines."""
+    return {
+        name: _escaped(value, "\n" if name == "exception" else "") if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+
+
+def _escaped(text: str, kept: str) -> str:
+    """With everything that a terminal would obey as `\\x1b` and the like, except for what is `kept`."""
+    return "".join(each if each.isprintable() or each in kept else ascii(each)[1:-1] for each in text)
 
 
 def _of_a_library(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

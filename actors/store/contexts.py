@@ -101,6 +101,10 @@ class Contexts:
         await self._leave(set(overdue) - {(each.batch_id, each.record.identity) for each in found})
         return found
 
+    async def oldest_parked_s(self) -> float:
+        """How many seconds the oldest parked event has waited; 0 when none is parked."""
+        return await self._index.oldest_s()
+
     async def orphans(self) -> Sequence[str]:
         """Batches whose user is known and that have parked events nevertheless: to be released.
 

@@ -6,7 +6,7 @@ was removed, so that a crash leaves too much in it, never too little.
 
 from collections.abc import Iterable, Sequence
 
-from doorstep.actors.store.redis.calls import Connection, Script, command
+from doorstep.actors.store.redis.calls import Call, Connection, Script, command
 
 Spot = tuple[str, str]
 """Where an event is parked: its batch, and the identity of its record."""
@@ -41,6 +41,15 @@ class ParkingIndex:
     async def overdue(self, limit: int) -> Sequence[Spot]:
         """Up to `limit` spots that were entered longer than the time to live ago, by the server's clock."""
         return await self._spots(await self._connection.run_one(_OVERDUE.call([self._key], [limit])))
+
+    async def oldest_s(self) -> float:
+        """How long ago, by the server's clock, the oldest spot was entered; 0 when none is in."""
+        first = command("ZRANGE", self._key, 0, 0, "WITHSCORES", foreign=())
+        clock = Call(self._key, ("TIME",))
+        oldest, (seconds, microseconds) = await self._connection.run([first, clock])
+        now_ms = int(seconds) * 1000 + int(microseconds) / 1000
+        age_ms: float = max([0.0, *(now_ms - deadline + self._ttl_ms for _, deadline in oldest)])
+        return age_ms / 1000
 
     async def batches(self) -> set[str]:
         """The batches of all spots that are in for as long as this takes."""

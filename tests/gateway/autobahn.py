@@ -16,6 +16,7 @@ import uvloop
 
 from doorstep.gateway.frames import BINARY, Message, text_frame
 from doorstep.gateway.head import parse_head
+from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.upgrade import SUBPROTOCOL, switching_protocols
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 
@@ -32,7 +33,7 @@ class Echo(WebSocket):
     """Sends back what comes, as what it came."""
 
     def __init__(self) -> None:
-        super().__init__(self, LIMITS)
+        super().__init__(self, LIMITS, Traffic())
 
     def on_text(self, data: bytes) -> None: ...
 

@@ -23,6 +23,7 @@ from doorstep.config.settings import AuthSettings, GatewaySettings
 from doorstep.gateway.auth import Authenticator
 from doorstep.gateway.handover import Parcel, Receiver
 from doorstep.gateway.port import PublicPort
+from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 from tests.gateway.wire import SECRET, TEXT, frame, token, upgrade
 
@@ -62,7 +63,7 @@ class Silent:
     __slots__ = ("socket",)
 
     def __init__(self, limits: SocketLimits) -> None:
-        self.socket = WebSocket(self, limits)
+        self.socket = WebSocket(self, limits, Traffic())
 
     def on_text(self, data: bytes) -> None: ...
 

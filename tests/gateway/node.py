@@ -16,6 +16,7 @@ from doorstep.gateway.head import Head
 from doorstep.gateway.http import Page, make_pages
 from doorstep.gateway.poll import PollConnection
 from doorstep.gateway.port import PublicPort
+from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 from tests.gateway.socket_server import Owner
 from tests.gateway.wire import SECRET
@@ -31,6 +32,7 @@ class EchoHolder:
         self.parcels: list[Parcel] = []
         self.sockets: list[socket.socket] = []
         self.owners: list[Owner] = []
+        self.traffic = Traffic()
         self.refuses = False
         self._limits = SocketLimits()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -56,13 +58,13 @@ class EchoHolder:
 
     async def _serve_socket(self, sock: socket.socket, parcel: Parcel) -> None:
         owner = Owner(echo=True)
-        owner.socket = WebSocket(owner, self._limits)
+        owner.socket = WebSocket(owner, self._limits, self.traffic)
         self.owners.append(owner)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, sock)
         owner.socket.accept(parcel.answer, parcel.early)
 
     async def _serve_poll(self, sock: socket.socket, parcel: Parcel) -> None:
-        connection = PollConnection(lambda: None, parcel.origin)
+        connection = PollConnection(lambda: None, self.traffic, parcel.origin)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
         connection.answer(200, parcel.user_id.encode())
 

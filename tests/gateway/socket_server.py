@@ -12,6 +12,7 @@ from websockets.typing import Subprotocol
 
 from doorstep.gateway.frames import text_frame
 from doorstep.gateway.head import parse_head
+from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.upgrade import switching_protocols
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 from tests.gateway.wire import CLOSE, Got, frame, read_frame, upgrade
@@ -56,6 +57,7 @@ class SocketServer:
     def __init__(self, limits: SocketLimits, *, echo: bool = False, small_buffers: bool = False) -> None:
         self.limits = limits
         self.owners: list[Owner] = []
+        self.traffic = Traffic()
         self._echo = echo
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
         if small_buffers:
@@ -76,7 +78,7 @@ class SocketServer:
         head = parse_head(received)
         assert head is not None
         owner = Owner(self._echo)
-        owner.socket = WebSocket(owner, self.limits)
+        owner.socket = WebSocket(owner, self.limits, self.traffic)
         self.owners.append(owner)
         await loop.connect_accepted_socket(lambda: owner.socket, sock)
         owner.socket.accept(switching_protocols(head), received[head.size :])

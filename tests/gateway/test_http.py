@@ -91,6 +91,24 @@ async def test_however_many_ask_for_the_contract_it_is_made_once() -> None:
     assert contract.made == 2
 
 
+@pytest.mark.parametrize("path", ["/readyz", "/status", "/metrics"])
+async def test_scrapers_that_come_together_share_one_answer(path: str) -> None:
+    contract = Contract()
+
+    async def ready() -> bool:
+        return bool(await contract.make())
+
+    async def status() -> dict[str, object]:
+        return {"made": (await contract.make()).decode()}
+
+    pages = make_admin_pages(lambda: True, ready, status, contract.make)
+    asking = [asyncio.ensure_future(ask(path, pages=pages)) for _ in range(50)]
+    await asyncio.sleep(0)
+    contract.released.set()
+    assert {page.status for page in await asyncio.gather(*asking)} == {200}
+    assert contract.made == 1
+
+
 async def test_the_endpoint_is_this_host() -> None:
     assert json.loads((await ask("/v1/endpoint")).body) == {"url": "ws://doorstep.test/v1/ws"}
 

@@ -11,6 +11,7 @@ import pytest
 from doorstep.gateway import poll
 from doorstep.gateway.poll import Lingering, PollConnection
 from doorstep.gateway.problem import Problem
+from doorstep.gateway.traffic import Traffic
 from tests.gateway.wire import Answer, parse_answer
 
 
@@ -22,7 +23,8 @@ class Visit:
         self.times_gone = 0
         self.half_closed = asyncio.Event()
         self.at_half_closed: Callable[[], None] = lambda: None
-        self.connection = PollConnection(self._on_gone, origin, self._on_half_closed)
+        self.traffic = Traffic()
+        self.connection = PollConnection(self._on_gone, self.traffic, origin, self._on_half_closed)
         self.client = socket.socket()
 
     def _on_gone(self) -> None:

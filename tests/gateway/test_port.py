@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
@@ -224,20 +225,45 @@ async def test_a_target_for_a_proxy_is_understood(node: Node) -> None:
     assert answer.status == 200
 
 
-async def test_refusals_are_counted_by_code_and_logged_at_a_rate(
-    node: Node, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for _ in range(30):
-        await exchange(node.port, request("/v1/ws"))
-        await exchange(node.port, request("/v1/notifications", "Origin: https://evil.test", host="here.test"))
-        await exchange(node.port, b"nonsense\r\n\r\n")
-    (family,) = node.public.metrics.collect()
-    counted = {each.labels["code"]: each.value for each in family.samples if each.name.endswith("_total")}
-    assert counted == {"upgrade_required": 30, "origin_not_allowed": 30, "malformed_head": 30}
-    log = "".join(capfd.readouterr())
-    assert log.count("request_refused") == 3
-    for fact in ("https://evil.test", "here.test", "DOORSTEP_GATEWAY__ALLOWED_ORIGINS"):
-        assert fact in log
+async def test_refusals_are_counted_and_logged_by_code(node: Node) -> None:
+    with capture_logs() as lines:
+        for _ in range(30):
+            await exchange(node.port, request("/v1/ws"))
+            await exchange(
+                node.port, request("/v1/notifications", "Origin: https://evil.test", host="here.test")
+            )
+            await exchange(node.port, b"nonsense\r\n\r\n")
+    assert counted(node, "doorstep_gateway_refusals_total") == {
+        ("upgrade_required",): 30,
+        ("origin_not_allowed",): 30,
+        ("malformed_head",): 30,
+    }
+    assert {line["event"] for line in lines} == {"request_refused"}
+    told = next(line for line in lines if line["code"] == "origin_not_allowed")
+    assert (told["origin"], told["host"]) == ("https://evil.test", "here.test")
+    assert "DOORSTEP_GATEWAY__ALLOWED_ORIGINS" in told["hint"]
+
+
+async def test_handshakes_are_counted_by_result_and_their_handover_is_timed(node: Node) -> None:
+    async with raw_client(node.port, upgrade("/v1/ws", bearer())):
+        pass
+    await exchange(node.port, request("/v1/notifications", bearer()))
+    await exchange(node.port, request("/v1/notifications?limit=x", bearer()))
+    await exchange(node.port, upgrade("/v1/ws"))
+    await exchange(node.port, request("/healthz"))
+    assert counted(node, "doorstep_gateway_handshakes_total") == {
+        ("socket", "handed_over"): 1,
+        ("poll", "handed_over"): 1,
+        ("poll", "malformed_query"): 1,
+        ("socket", "token_missing"): 1,
+    }
+    assert counted(node, "doorstep_gateway_handover_seconds_count") == {(): 2}
+
+
+def counted(node: Node, name: str) -> dict[tuple[str, ...], float]:
+    """The samples of a metric of the gateway, by the values of their labels."""
+    samples = [sample for family in node.public.metrics.collect() for sample in family.samples]
+    return {tuple(each.labels.values()): each.value for each in samples if each.name == name}
 
 
 async def test_one_request_a_connection(node: Node) -> None:

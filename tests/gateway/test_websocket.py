@@ -8,6 +8,7 @@ from websockets.exceptions import ConnectionClosed
 
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.frames import text_frame
+from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 from tests.gateway.socket_server import ANSWER, Owner, page, raw_client, serving
 from tests.gateway.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Got, frame, upgrade
@@ -212,6 +213,53 @@ async def test_a_close_without_a_code_is_answered_likewise() -> None:
         assert await client.frames() == [Got(CLOSE, b"")]
 
 
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (frame(CLOSE, b"\x03\xe8"), "1000"),
+        (frame(CLOSE, b"\x03\xe9bye"), "1001"),
+        (frame(CLOSE), "1005"),
+        (frame(CLOSE, b"\x0f\xa1"), "4001"),
+        (frame(CLOSE, b"\x10\xe1"), "other"),
+        (frame(TEXT, b"\xff"), "1007"),
+        (b"\xff\x80", "1002"),
+        (b"", "1006"),
+    ],
+)
+async def test_the_first_code_of_a_close_is_counted(sent: bytes, code: str) -> None:
+    async with serving() as server, raw_client(server.port) as client:
+        client.send(sent)
+        client.writer.write_eof()
+        await client.reader.read()
+        client.writer.close()
+        await server.owners[0].closed.wait()
+        assert closes(server.traffic) == {code: 1}
+
+
+async def test_our_own_close_is_counted_once_whatever_the_client_says() -> None:
+    async with serving() as server, raw_client(server.port) as client:
+        server.owners[0].socket.close(CloseCode.SERVICE_RESTART)
+        await client.frames()
+        await server.owners[0].closed.wait()
+        assert closes(server.traffic) == {"1012": 1}
+
+
+def closes(traffic: Traffic) -> dict[str, float]:
+    """How many sockets were closed, by code."""
+    family, *_ = traffic.collect()
+    return {sample.labels["code"]: sample.value for sample in family.samples}
+
+
+async def test_bytes_are_counted_both_ways() -> None:
+    async with serving(echo=True) as server, raw_client(server.port) as client:
+        client.send(frame(TEXT, b"hello"), frame(PING, b"x"), frame(CLOSE, b"\x03\xe8"))
+        rest = await client.reader.read()
+        client.writer.close()
+        await server.owners[0].closed.wait()
+        assert server.traffic.received == len(frame(TEXT, b"hello") + frame(PING, b"x") + frame(CLOSE, b"ab"))
+        assert server.traffic.sent == len(client.answer + rest)
+
+
 async def test_after_our_close_frame_nothing_is_told_any_more() -> None:
     async with serving(echo=True) as server, raw_client(server.port) as client:
         server.owners[0].socket.close(CloseCode.GOING_AWAY)
@@ -362,7 +410,7 @@ async def test_a_blocked_client_can_be_closed(monkeypatch: pytest.MonkeyPatch) -
 async def test_a_socket_that_ends_before_it_is_accepted_says_nothing(how: str) -> None:
     ours, theirs = _tcp_pair()
     owner = Owner()
-    owner.socket = WebSocket(owner, SocketLimits())
+    owner.socket = WebSocket(owner, SocketLimits(), Traffic())
     if how == "close":
         owner.socket.close(CloseCode.GOING_AWAY)
     else:
@@ -379,7 +427,7 @@ async def test_a_socket_that_ends_before_it_is_accepted_says_nothing(how: str) -
 async def test_nothing_is_sent_before_the_101() -> None:
     ours, theirs = _tcp_pair()
     owner = Owner()
-    owner.socket = WebSocket(owner, SocketLimits())
+    owner.socket = WebSocket(owner, SocketLimits(), Traffic())
     await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, ours)
     owner.socket.send(text_frame(b"too early"))
     owner.socket.accept(ANSWER)
@@ -395,7 +443,7 @@ async def test_nothing_is_sent_before_the_101() -> None:
 async def test_bytes_before_the_101_are_kept_but_not_without_end() -> None:
     ours, theirs = _tcp_pair()
     owner = Owner()
-    owner.socket = WebSocket(owner, SocketLimits())
+    owner.socket = WebSocket(owner, SocketLimits(), Traffic())
     await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, ours)
     theirs.sendall(frame(TEXT, b"early"))
     await asyncio.sleep(0.05)
@@ -406,7 +454,7 @@ async def test_bytes_before_the_101_are_kept_but_not_without_end() -> None:
 
     ours, theirs = _tcp_pair()
     owner = Owner()
-    owner.socket = WebSocket(owner, SocketLimits())
+    owner.socket = WebSocket(owner, SocketLimits(), Traffic())
     await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, ours)
     theirs.sendall(b"x" * 100_000)
     await asyncio.wait_for(owner.closed.wait(), 5)

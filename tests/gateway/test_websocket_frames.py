@@ -9,6 +9,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 from tests.gateway.socket_server import ANSWER, Owner
 from tests.gateway.wire import CONT, PING, TEXT, Got, frame, read_frame
@@ -25,7 +26,7 @@ async def opened(limits: SocketLimits) -> tuple[Owner, socket.socket]:
     client.setblocking(False)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     owner = Owner()
-    owner.socket = WebSocket(owner, limits)
+    owner.socket = WebSocket(owner, limits, Traffic())
     loop = asyncio.get_running_loop()
     await loop.connect_accepted_socket(lambda: owner.socket, ours)
     owner.socket.accept(ANSWER)

@@ -4,8 +4,9 @@ There is no hidden retry of a call that may have been carried out: it raises, an
 """
 
 import hashlib
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib import resources
 from typing import ClassVar
@@ -18,6 +19,9 @@ from doorstep.actors.store.redis.link import Argument, Link, Reply, pack
 from doorstep.actors.store.redis.server import Server
 
 _REFUSED = object()
+
+OnAnswer = Callable[[float], None]
+"""Told how many seconds it took from a write to the last of its replies, where they came."""
 
 
 class Script:
@@ -64,9 +68,10 @@ class Connection(ABC):
     sharded: ClassVar[bool]
     """Keys of different hash tags may be on different masters, and so are their channels."""
 
-    def __init__(self, keys: Keyspace) -> None:
+    def __init__(self, keys: Keyspace, on_answer: OnAnswer) -> None:
         self.keys = keys
         """What the keys and channels are called."""
+        self._on_answer = on_answer
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """Run all calls, in one write per master, and return their replies in order.
@@ -76,7 +81,9 @@ class Connection(ABC):
         """
         if not calls:
             return []
+        began = time.monotonic()
         replies = await self._exchange(calls, whole=False)
+        self._on_answer(time.monotonic() - began)
         await self._run_unknown_scripts(calls, replies)
         for i, reply in enumerate(replies):
             if type(reply) is hiredis.ReplyError:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import hiredis
 
-from doorstep.actors.store.redis.calls import Call, Connection, is_error
+from doorstep.actors.store.redis.calls import Call, Connection, OnAnswer, is_error
 from doorstep.actors.store.redis.errors import StoreUnavailable
 from doorstep.actors.store.redis.keyspace import Keyspace
 from doorstep.actors.store.redis.link import Address, Link, Login, Reply, pack
@@ -36,8 +36,8 @@ class ClusterConnection(Connection):
 
     sharded: ClassVar[bool] = True
 
-    def __init__(self, keys: Keyspace, seeds: Sequence[Address], login: Login) -> None:
-        super().__init__(keys)
+    def __init__(self, keys: Keyspace, on_answer: OnAnswer, seeds: Sequence[Address], login: Login) -> None:
+        super().__init__(keys, on_answer)
         self._login = login
         self._seeds = seeds
         self._servers: dict[Address, Server] = {}

@@ -6,7 +6,7 @@ from functools import partial
 import structlog
 
 from doorstep.actors.store.redis.address import Target, parse_target
-from doorstep.actors.store.redis.calls import Connection
+from doorstep.actors.store.redis.calls import Connection, OnAnswer
 from doorstep.actors.store.redis.cluster import ClusterConnection
 from doorstep.actors.store.redis.errors import StoreMisconfigured
 from doorstep.actors.store.redis.keyspace import Keyspace
@@ -21,7 +21,7 @@ __all__ = ["Connection", "check_server", "connect"]
 logger = structlog.get_logger(__name__)
 
 
-def connect(settings: RedisSettings) -> Connection:
+def connect(settings: RedisSettings, on_answer: OnAnswer = lambda _seconds: None) -> Connection:
     """The connection that the settings describe; nothing is opened before it is needed.
 
     Raises `StoreMisconfigured` for a URL that can't be read or certificates that can't be loaded.
@@ -29,9 +29,9 @@ def connect(settings: RedisSettings) -> Connection:
     target = parse_target(settings)
     keys = Keyspace(settings.prefix, target.login.db)
     if settings.cluster:
-        return ClusterConnection(keys, target.addresses, target.login)
+        return ClusterConnection(keys, on_answer, target.addresses, target.login)
     find = partial(find_master, target) if target.service else partial(_first, target)
-    return SingleConnection(keys, Server(find, target.login))
+    return SingleConnection(keys, on_answer, Server(find, target.login))
 
 
 async def _first(target: Target) -> Address:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from doorstep.actors.store.redis.calls import Call, Connection, mentions
+from doorstep.actors.store.redis.calls import Call, Connection, OnAnswer, mentions
 from doorstep.actors.store.redis.keyspace import Keyspace
 from doorstep.actors.store.redis.link import Link, Reply
 from doorstep.actors.store.redis.server import Server
@@ -14,8 +14,8 @@ class SingleConnection(Connection):
 
     sharded: ClassVar[bool] = False
 
-    def __init__(self, keys: Keyspace, server: Server) -> None:
-        super().__init__(keys)
+    def __init__(self, keys: Keyspace, on_answer: OnAnswer, server: Server) -> None:
+        super().__init__(keys, on_answer)
         self._server = server
 
     @property

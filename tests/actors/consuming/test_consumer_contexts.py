@@ -26,6 +26,11 @@ async def _parked(world: World, consumer: Consumer, count: int) -> bool:
     return await world.counted(consumer, "parked") == count
 
 
+async def _oldest_age_s(consumer: Consumer) -> float:
+    samples = [sample for family in await consumer.metrics() for sample in family.samples]
+    return sum(each.value for each in samples if each.name == "doorstep_parked_oldest_age_seconds")
+
+
 async def test_a_context_that_comes_twice_changes_nothing(world: World) -> None:
     user, batch = world.names.user(), world.names.batch()
     async with world.consumer():
@@ -54,8 +59,9 @@ async def test_a_context_that_contradicts_is_a_dead_letter(world: World) -> None
 async def test_a_context_that_never_comes_makes_dead_letters(world: World) -> None:
     batch = world.names.batch()
     wires = [world.slot(batch, f"essay-{number}") for number in range(3)]
-    async with world.consumer(context={"park_ttl_s": 1, "sweep_interval_s": 0.2}):
+    async with world.consumer(context={"park_ttl_s": 1, "sweep_interval_s": 0.2}) as consumer:
         world.publisher.send_all(wires)
+        await world.until(lambda: _oldest_age_s(consumer), "a parked event with an age")
         dead_letters = await world.dead_letters(3)
     assert {letter.reason for letter in dead_letters} == {"context_timeout"}
     assert sorted((letter.key, letter.value) for letter in dead_letters) == sorted(

@@ -581,6 +581,18 @@ async def test_a_fault_in_a_refresh_is_counted_and_the_old_token_goes_on(
         assert await counted(here.holder, "doorstep_faults_total", where="task") == 1
 
 
+async def test_what_goes_over_connections_and_to_redis_becomes_metrics(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    async with world(valkey, run_dir) as here:
+        async with here.connect(token_for(names.user())) as ws:
+            welcome = await ws.recv()
+        assert await counted(here.holder, "doorstep_sent_bytes_total") > len(welcome)
+        assert await counted(here.holder, "doorstep_received_bytes_total") > 0
+        assert await counted(here.holder, "doorstep_redis_round_trip_seconds_count") > 0
+        await until_counted(here.holder, 1, "doorstep_closes_total", code="1000")
+
+
 async def test_acknowledgements_become_metrics(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
     user = names.user()
     event = "essay.slot.assigned"

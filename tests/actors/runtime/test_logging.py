@@ -3,9 +3,10 @@
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -66,6 +67,36 @@ def test_a_complaint_is_told_five_times_and_then_counted(out: io.StringIO) -> No
         structlog.get_logger().info("connected")
     told = [line["event"] for line in lines(out)]
     assert [told.count(event) for event in ("feed_lost", "library_warning", "connected")] == [5, 5, 1000]
+
+
+def test_each_code_of_a_complaint_is_a_kind_of_its_own(out: io.StringIO) -> None:
+    for _ in range(1000):
+        structlog.get_logger().warning("request_refused", code="token_expired")
+        structlog.get_logger().warning("request_refused", code="origin_not_allowed")
+    told = [line["code"] for line in lines(out)]
+    assert [told.count(code) for code in ("token_expired", "origin_not_allowed")] == [5, 5]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_what_a_client_sent_moves_no_cursor_and_begins_no_line(
+    out: io.StringIO, log_format: Literal["json", "console"]
+) -> None:
+    configure_logs(Settings(log_format=log_format), "gateway", out)
+    structlog.get_logger().warning("request_refused", origin="https://a\x1b[2J\r\nb\x9bc\u202ed")
+    told = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())  # the console's own colours
+    assert told.endswith("\n")
+    assert told[:-1].isprintable() or (log_format == "json" and "\\u001b" in told)
+    assert told.count("\n") == 1
+    assert "\x1b" not in told
+
+
+def test_a_traceback_for_people_has_lines(out: io.StringIO) -> None:
+    configure_logs(Settings(log_format="console"), "gateway", out)
+    try:
+        raise RuntimeError("wrong\x1b[2J")
+    except RuntimeError:
+        structlog.get_logger().exception("it_failed")
+    assert "\nRuntimeError: wrong\\x1b[2J\n" in out.getvalue()
 
 
 def test_what_was_left_out_is_said_by_the_next_line_of_its_kind() -> None:

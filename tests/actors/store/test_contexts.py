@@ -168,6 +168,19 @@ async def test_what_has_waited_too_long_is_told_until_it_is_unparked(connection:
     assert await contexts.total() == 1
 
 
+async def test_it_is_known_how_long_the_oldest_has_waited(connection: Connection) -> None:
+    contexts = _contexts(connection, park_ttl_s=900)
+    assert await contexts.oldest_parked_s() == 0
+    await park(contexts, "b", 1)
+    await asyncio.sleep(0.3)
+    await park(contexts, "c", 2)
+    assert 0.3 <= await contexts.oldest_parked_s() < 5
+    await contexts.unpark("b", [record(1).identity])
+    assert await contexts.oldest_parked_s() < 0.3
+    await contexts.unpark("c", [record(2).identity])
+    assert await contexts.oldest_parked_s() == 0
+
+
 async def test_orphans_are_parked_events_of_a_known_user(contexts: Contexts) -> None:
     await park(contexts, "b", 1)
     await park(contexts, "c", 2)

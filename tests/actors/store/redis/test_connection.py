@@ -20,6 +20,7 @@ from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import append, keys_of, read, redis_settings, stamp
 from tests.conftest import ValkeyFactory
 from tests.support.certificates import Certificates, make_certificates
+from tests.support.servers import ValkeyServer
 from tests.support.valkey import TlsValkey
 
 
@@ -35,6 +36,19 @@ async def works(connection: Connection) -> bool:
     log = Log(connection, HistorySettings())
     await append(log, "u", "a")
     return keys_of(await read(log, "u")) == ["a"]
+
+
+async def test_every_answer_is_timed(valkey: ValkeyServer) -> None:
+    took: list[float] = []
+    connection = connect(redis_settings(valkey.url), took.append)
+    await connection.run_one(command("GET", "x"))
+    assert len(took) == 1
+    assert 0 < took[0] < 5
+    nobody = connect(redis_settings("redis://127.0.0.1:1"), took.append)
+    with pytest.raises(StoreUnavailable):
+        await nobody.run_one(command("GET", "x"))
+    assert len(took) == 1
+    await connection.close()
 
 
 async def test_tls(tls_valkey: TlsValkey) -> None:
