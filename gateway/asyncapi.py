@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 
-from doorstep.config.identifiers import RESERVED_PREFIX
 from doorstep.gateway.json_schema import Schema
 from doorstep.gateway.public_contract import PublicContract, control_schema, notification_schema
 
@@ -32,12 +31,12 @@ def _document(contract: PublicContract) -> Mapping[str, Any]:
     sent = {
         **{shape.route: _message(notification_schema(shape), shape.meaning) for shape in contract.events},
         **{
-            _key(event): _message(control_schema(event, data), data["description"])
+            event: _message(control_schema(event, data), data["description"])
             for event, data in contract.controls.items()
         },
     }
     received = {
-        op: _message(
+        f"op.{op}": _message(
             {key: value for key, value in schema.items() if key != "description"}, schema["description"]
         )
         for op, schema in contract.operations.items()
@@ -84,7 +83,3 @@ def _operation(action: str, messages: Mapping[str, object]) -> Mapping[str, Any]
 
 def _message(payload: Schema, meaning: str) -> Mapping[str, Any]:
     return {"summary": meaning, "payload": payload}
-
-
-def _key(event: str) -> str:
-    return event.removeprefix(RESERVED_PREFIX)

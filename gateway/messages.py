@@ -42,7 +42,16 @@ class Terms(Contract):
     """How many polls of a user may wait."""
 
 
-class Welcome(Terms, Control):
+class ReadState(Contract):
+    """How far a user has read, on whatever device."""
+
+    read: int
+    """The `seq` of the last notification that the user has read; 0: none."""
+    unread: int
+    """How many notifications follow it in the log, whether this client has them yet or not."""
+
+
+class Welcome(Terms, ReadState, Control):
     """First message of a socket: where it starts from, and what holds for it."""
 
     event = RESERVED_PREFIX + "welcome"
@@ -66,6 +75,12 @@ class Reset(Control):
     """`gone`, `trimmed`, `diverged` or `malformed`."""
     cursor: str
     """Where notifications go on; the same as at the top level."""
+
+
+class ReadMoved(ReadState, Control):
+    """The user has read on, on this device or another one; or the log is another one now."""
+
+    event = RESERVED_PREFIX + "read"
 
 
 class TokenExpiring(Control):
@@ -98,7 +113,15 @@ class Reconnect(Control):
     """Milliseconds to wait before that."""
 
 
-CONTROLS: tuple[type[Control], ...] = (Welcome, Reset, TokenExpiring, Refreshed, Pong, Reconnect)
+CONTROLS: tuple[type[Control], ...] = (
+    Welcome,
+    Reset,
+    ReadMoved,
+    TokenExpiring,
+    Refreshed,
+    Pong,
+    Reconnect,
+)
 """Every message of the server that is no notification."""
 
 
@@ -109,6 +132,13 @@ class ProtocolViolation(ValueError):  # noqa: N818 - the name of the close code 
 @dataclass(frozen=True, slots=True)
 class Ack:
     """The page has shown everything up to `cursor`: counted, once a second is often enough."""
+
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The user has read everything up to `cursor`: remembered, and told to all of the user's devices."""
 
     cursor: Cursor
 
@@ -125,18 +155,40 @@ class Ping:
     """The client wants a `doorstep.pong`: page code can't see the protocol's own pings."""
 
 
-Op = Ack | Refresh | Ping
+Op = Ack | Read | Refresh | Ping
 
 
-def welcome(user_id: str, cursor: Cursor, terms: Terms, *, resumed: bool, reset: str | None = None) -> bytes:
+def welcome(
+    user_id: str,
+    cursor: Cursor,
+    terms: Terms,
+    *,
+    resumed: bool,
+    reset: str | None = None,
+    read: int = 0,
+    unread: int = 0,
+) -> bytes:
     """First message of a socket: where it starts from, and whether that is the cursor it asked for."""
-    data = Welcome(user_id=user_id, cursor=str(cursor), resumed=resumed, reset=reset, **dict(terms))
+    data = Welcome(
+        user_id=user_id,
+        cursor=str(cursor),
+        resumed=resumed,
+        reset=reset,
+        read=read,
+        unread=unread,
+        **dict(terms),
+    )
     return _message(data, cursor)
 
 
 def reset(reason: str, cursor: Cursor) -> bytes:
     """The client's cursor is of no use; notifications go on after `cursor`, the page reloads its state."""
     return _message(Reset(reason=reason, cursor=str(cursor)), cursor)
+
+
+def read_moved(read: int, unread: int) -> bytes:
+    """The user has read up to the number `read`."""
+    return _message(ReadMoved(read=read, unread=unread))
 
 
 def token_expiring(in_ms: int) -> bytes:
@@ -177,22 +229,24 @@ def parse_op(data: bytes) -> Op:
         raise ProtocolViolation("the message is not a JSON object")
     match message.get("op"):
         case "ack":
-            return _parse_ack(message)
+            return Ack(_cursor_in(message, "ack"))
+        case "read":
+            return Read(_cursor_in(message, "read"))
         case "refresh":
             return _parse_refresh(message)
         case "ping":
             return Ping()
-    raise ProtocolViolation('"op" must be "ack", "refresh" or "ping"')
+    raise ProtocolViolation('"op" must be "ack", "read", "refresh" or "ping"')
 
 
-def _parse_ack(message: dict[str, Any]) -> Ack:
+def _cursor_in(message: dict[str, Any], op: str) -> Cursor:
     cursor = message.get("cursor")
     if not isinstance(cursor, str):
-        raise ProtocolViolation('"ack" needs a "cursor"')
+        raise ProtocolViolation(f'"{op}" needs a "cursor"')
     try:
-        return Ack(Cursor.parse(cursor))
+        return Cursor.parse(cursor)
     except CursorError as exc:
-        raise ProtocolViolation('the "cursor" of "ack" is not one of ours') from exc
+        raise ProtocolViolation(f'the "cursor" of "{op}" is not one of ours') from exc
 
 
 def _parse_refresh(message: dict[str, Any]) -> Refresh:

@@ -21,12 +21,14 @@ MAX_UNREAD_BYTES = 64 * 1024
 class PollRequest:
     """What a poll asks: up to `limit` notifications `after` a cursor (None: the head) within `wait` seconds.
 
-    `after` is `"malformed"` where the client sent something that is no cursor: answered with a reset.
+    `after` is `"malformed"` where the client sent something that is no cursor: answered with a reset. `read`,
+    where it is a cursor, is how far the user has read.
     """
 
     after: Cursor | Literal["malformed"] | None
     limit: int
     wait: float
+    read: Cursor | Literal["malformed"] | None = None
 
     @classmethod
     def parse(cls, query: str) -> "PollRequest":
@@ -36,6 +38,7 @@ class PollRequest:
             cursor_of(fields.get("after")),
             int(number_of(fields, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)),
             number_of(fields, "wait", 0, 0, MAX_WAIT_S),
+            cursor_of(fields.get("read")),
         )
 
 

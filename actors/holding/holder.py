@@ -13,6 +13,7 @@ from doorstep.actors.holding.admission import Admission
 from doorstep.actors.holding.audit import Audit
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.metrics import HolderMetrics
+from doorstep.actors.holding.read_marks import ReadMarks
 from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.holding.registry import Registry
 from doorstep.actors.holding.subscriber import Subscriber
@@ -82,6 +83,7 @@ class Holder:
         """Notifications that came since the metrics were asked for: a Counter takes a lock for each step."""
         self._connection = connect(settings.redis, self.counters.redis_seconds.observe)
         log = Log(self._connection, settings.history)
+        self.read_marks = ReadMarks(log, self._redis)
         self._catch_up = CatchUp(log, Stamp(self._connection), self._redis)
         self._feed = Feed(self._connection, self._push, self._on_garbled, self._on_subscribed, self._on_lost)
         self._audit = Audit(log, self._feed, self._redis, self._registry)
@@ -161,9 +163,10 @@ class Holder:
         self._state = "serving"
         logger.info("serving", slots=len(self._owned))
         self._feed.want(self._owned)
+        parts = (self._feed, self._catch_up, self._audit, self.receipts, self.read_marks)
         async with asyncio.TaskGroup() as tasks:
-            for work in (self._feed.run(), self._catch_up.run(), self._audit.run(), self.receipts.run()):
-                tasks.create_task(endless(work))
+            for part in parts:
+                tasks.create_task(endless(part.run()))
 
     # The feed
 

@@ -27,11 +27,13 @@ OnPush = Literal["send", "read", "nothing"]
 @dataclass(frozen=True, slots=True)
 class Welcome:
     """The first answer: the subscriber stands at `cursor`; `resumed` when it is the one it asked for, and
-    `reset` says why it is not, where it asked for one."""
+    `reset` says why it is not, where it asked for one. `read` and `unread` are as in `ReadMark`."""
 
     cursor: Cursor
     resumed: bool
     reset: str | None = None
+    read: int = 0
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,25 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadMark:
+    """The user has read up to the number `read`, on whatever device; `unread` are left of the log."""
+
+    read: int
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """Read the log from the inbox's cursor."""
 
 
-Step = Welcome | Reset | Send | Read
+Step = Welcome | Reset | Send | ReadMark | Read
 
 
 class Inbox:
     """One subscriber's position. It begins READING: its owner reads the first page without being told."""
 
-    __slots__ = ("_digest", "_more", "_seq", "_under_way", "_welcomed", "state")
+    __slots__ = ("_digest", "_more", "_seq", "_under_way", "_welcomed", "read", "state")
 
     def __init__(self, cursor: Cursor | None) -> None:
         """Start at `cursor`; None: at the head, whatever that is."""
@@ -70,6 +80,8 @@ class Inbox:
         self._more = False
         self._seq = -1 if cursor is None else cursor.seq
         self._digest = b"" if cursor is None else cursor.digest.encode()
+        self.read = 0
+        """How far the user had read when the log was last read, on whatever device; 0: nothing."""
 
     @property
     def cursor(self) -> Cursor | None:
@@ -117,13 +129,17 @@ class Inbox:
         before = self._before(page)
         if not self._welcomed:
             self._welcomed = True
-            steps.append(Welcome(before, self._seq >= 0 and page.reset is None, page.reset))
+            self.read = page.read
+            steps.append(self._welcome(page, before))
         elif page.reset is not None:
             steps.append(Reset(page.reset, page.head))
         if page.notifications:
             steps.append(Send(page.notifications))
             before = Cursor(page.notifications[-1].seq, page.notifications[-1].digest)
         self._seq, self._digest = before.seq, before.digest.encode()
+        if page.read != self.read:
+            self.read = page.read
+            steps.append(ReadMark(page.read, page.unread))
         if self._more or (page.notifications and before != page.head):
             self._more = False
             self._under_way = True
@@ -131,6 +147,10 @@ class Inbox:
         else:
             self.state = "live"
         return steps
+
+    def _welcome(self, page: Page, at: Cursor) -> Welcome:
+        resumed = self._seq >= 0 and page.reset is None
+        return Welcome(at, resumed, page.reset, page.read, page.unread)
 
     def _read(self) -> OnPush:
         """Start reading, unless a page that was asked for before is still to come: it will do."""

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import orjson
 
-from doorstep.actors.holding.inbox import Reset, Send, Step, Welcome
+from doorstep.actors.holding.inbox import ReadMark, Reset, Send, Step, Welcome
 from doorstep.actors.holding.registry import Kind
 from doorstep.actors.holding.subscriber import Home, Subscriber, message_of
 from doorstep.actors.store.values import Page, Want
 from doorstep.gateway.close_codes import CloseCode
+from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.handover import Parcel
 from doorstep.gateway.poll import PollConnection, PollRequest
 from doorstep.gateway.problem import Problem
@@ -40,6 +41,8 @@ class PollSubscriber(Subscriber):
 
     def begin(self, parcel: Parcel) -> None:
         """The connection is ours: read."""
+        if isinstance(self._request.read, Cursor):
+            self._home.read_marks.add(self.user_id, self._request.read)
         self._home.read_for(self)
         patience = self._request.wait or self._home.settings.redis.timeout_s
         self._timer = asyncio.get_running_loop().call_later(patience, self._time_out)
@@ -88,6 +91,8 @@ class PollSubscriber(Subscriber):
         match step:
             case Send(notifications):
                 self._answer([message_of(logged) for logged in notifications])
+            case ReadMark():
+                self._answer(())
             case Welcome() | Reset():
                 reset = self._reset_in(step)
                 if reset is not None:
@@ -109,11 +114,12 @@ class PollSubscriber(Subscriber):
         if self._gone:
             return
         self._conclude()
-        body = b'{"notifications":[%b],"cursor":%b,"reset":%b,"reset_reason":%b}' % (
+        body = b'{"notifications":[%b],"cursor":%b,"reset":%b,"reset_reason":%b,"read":%d}' % (
             b",".join(notifications),
             orjson.dumps(None if self.inbox.cursor is None else str(self.inbox.cursor)),
             orjson.dumps(reset is not None),
             orjson.dumps(reset),
+            self.inbox.read,
         )
         self.protocol.answer(200, body)
         self._home.lingering.enter(self.user_id, self.protocol)

@@ -3,7 +3,7 @@
 import asyncio
 from typing import ClassVar
 
-from doorstep.actors.holding.inbox import Reset, Send, Step, Welcome
+from doorstep.actors.holding.inbox import ReadMark, Reset, Send, Step, Welcome
 from doorstep.actors.holding.registry import Kind
 from doorstep.actors.holding.subscriber import Home, Subscriber, message_of
 from doorstep.actors.holding.token_watch import TokenWatch
@@ -71,6 +71,8 @@ class SocketSubscriber(Subscriber):
             self._reply(_PONG)
         elif isinstance(operation, messages.Ack):
             self._take_ack(operation.cursor.seq)
+        elif isinstance(operation, messages.Read):
+            self._home.read_marks.add(self.user_id, operation.cursor)
         elif not self._refreshing:
             self._refreshing = True
             self._home.spawn(self._refresh(operation.token))
@@ -125,6 +127,8 @@ class SocketSubscriber(Subscriber):
                 self._reset_in(step)
                 self._shown = cursor.seq
                 self.protocol.send(text_frame(messages.reset(reason, cursor)))
+            case ReadMark(read, unread):
+                self.protocol.send(text_frame(messages.read_moved(read, unread)))
             case Welcome():
                 self._welcome(step)
 
@@ -133,7 +137,13 @@ class SocketSubscriber(Subscriber):
         self._is_welcomed = True
         self._shown = step.cursor.seq
         welcome = messages.welcome(
-            self.user_id, step.cursor, self._home.terms, resumed=step.resumed, reset=self._reset_in(step)
+            self.user_id,
+            step.cursor,
+            self._home.terms,
+            resumed=step.resumed,
+            reset=self._reset_in(step),
+            read=step.read,
+            unread=step.unread,
         )
         for frame in (text_frame(welcome), *self._unsaid):
             self.protocol.send(frame)

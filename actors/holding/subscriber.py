@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from doorstep.actors.holding.inbox import Inbox, OnPush, Read, Reset, Step, Welcome
 from doorstep.actors.holding.metrics import HolderMetrics
+from doorstep.actors.holding.read_marks import ReadMarks
 from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.holding.registry import Kind
 from doorstep.actors.store.values import Logged, Page, Want
@@ -32,6 +33,7 @@ class Home(Protocol):
     lingering: Lingering
     receipts: Receipts
     traffic: Traffic
+    read_marks: ReadMarks
 
     def read_for(self, subscriber: "Subscriber") -> None:
         """Queue a read of the log."""

@@ -30,7 +30,8 @@ _ByUser = Sequence[Sequence[Entry]]
 """The entries of each user of a slot."""
 
 _APPEND = Script("head.lua", "append.lua")
-_READ = Script("head.lua", "settled.lua", "read.lua")
+_READ = Script("head.lua", "read_mark.lua", "settled.lua", "read.lua")
+_MARK_READ = Script("head.lua", "read_mark.lua", "mark_read.lua")
 _HEADS = Script("head.lua", "settled.lua", "heads.lua")
 
 
@@ -40,12 +41,13 @@ class Log:
     def __init__(self, connection: Connection, history: HistorySettings) -> None:
         self._connection = connection
         self._keys = connection.keys
+        self._publish = "SPUBLISH" if connection.sharded else "PUBLISH"
         self._limits = (
             history.max_count,
             history.ttl_s * 1000,
             history.head_ttl_s * 1000,
             history.dedupe_window,
-            "SPUBLISH" if connection.sharded else "PUBLISH",
+            self._publish,
         )
         self.repairs = 0
         """Users whose keys did not agree with each other and were put right by an append."""
@@ -91,6 +93,14 @@ class Log:
             heads.update(zip(users, _cursors(reply), strict=False))
         return [heads.get(user_id) for user_id in user_ids]
 
+    async def mark_read(self, marks: Mapping[str, Cursor]) -> int:
+        """Remember that these users have read up to these cursors; says how many marks moved.
+
+        A mark never moves backwards, and what is no cursor of the user's log moves none. The feeds of those
+        that moved have their subscribers read. Raises `StoreUnavailable`: repeat the same call.
+        """
+        return sum(await self._connection.run([self._mark_call(*mark) for mark in marks.items()]))
+
     def _append_calls(self, entries: Sequence[Entry], canary: Canary | None) -> Iterator[Call]:
         """One slot a call where slots may be on different servers, else several."""
         enough = 1 if self._connection.sharded else _CALL_ENTRIES
@@ -130,6 +140,12 @@ class Log:
         else:
             mode = ("after", want.after.seq, want.after.digest, want.limit)
         return _READ.call([log, head, self._stamp(slot)], [*mode, _PAGE_BYTES])
+
+    def _mark_call(self, user_id: str, cursor: Cursor) -> Call:
+        slot = slot_of(user_id)
+        log, head, _ = self._keys.user(slot, user_id)
+        channel = self._keys.feed(slot)
+        return _MARK_READ.call([log, head], [cursor.seq, cursor.digest, user_id, channel, self._publish])
 
     def _heads_call(self, slot: int, users: Sequence[str]) -> Call:
         heads = [self._keys.user(slot_of(user), user)[1] for user in users]
@@ -173,19 +189,19 @@ def _first_wave(entries: Sequence[Entry]) -> tuple[Sequence[Entry], Sequence[Ent
 
 def _page(want: Want, reply: Reply) -> Page:
     """Judge what `read.lua` returned. Only entries that continue the cursor and each other count."""
-    has_head, seq, digest, first = reply[:4]
+    has_head, seq, digest, read, first = reply[:5]
     head = Cursor(seq, digest.decode())
     entries = [(digests[:16].decode(), digests[16:].decode(), payload) for digests, payload in _pairs(reply)]
     if want.after is None:
-        return Page(_chain(want.user_id, first, None, head, entries), head, None)
+        return Page(_chain(want.user_id, first, None, head, entries), head, None, read)
     notifications = _chain(want.user_id, want.after.seq + 1, want.after.digest, head, entries)
     if notifications:
-        return Page(notifications, head, None)
-    return Page((), head, _reason(want.after, head, known=bool(has_head), entries=bool(entries)))
+        return Page(notifications, head, None, read)
+    return Page((), head, _reason(want.after, head, known=bool(has_head), entries=bool(entries)), read)
 
 
 def _pairs(reply: Reply) -> Iterable[tuple[bytes, bytes]]:
-    return zip(reply[4::2], reply[5::2], strict=True)
+    return zip(reply[5::2], reply[6::2], strict=True)
 
 
 def _cursors(reply: Reply) -> Iterable[Cursor]:

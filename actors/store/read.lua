@@ -4,8 +4,9 @@
 -- ARGV  'after', seq, digest, limit, bytes: entries that follow this cursor, up to the head
 --       'last', n, '', limit, bytes: those of the last n entries that are still there
 --       at most `limit` of them and about `bytes` of payload, but at least one
--- Returns {settled, known, head seq, head digest, number of the first, digests, payload, digests, payload, …},
+-- Returns {settled, known, head seq, head digest, read, number of the first, digests, payload, digests, payload, …},
 -- oldest first; without a head `known` is 0, and the digest is the stamp's id; without a stamp {}.
+-- `read` is the number up to which the user has read (read_mark.lua).
 -- `settled` is 0 where only a settled server could tell whether this is right (settled.lua).
 
 local STEP = 64
@@ -26,15 +27,16 @@ if mode == 'after' then
 else
   from = math.max(1, seq - tonumber(ARGV[2]) + 1)
 end
-local reply, size = { 1, known, seq, digest, from }, 5
+local read = known == 1 and read_mark(KEYS[2], seq) or 0
+local reply, size = { 1, known, seq, digest, read, from }, 6
 
 local function read_entries()
   local number = from
   while limit > 0 and number <= seq do
     local entries = redis.pcall('XRANGE', KEYS[1], number .. '-0', seq .. '-0', 'COUNT', math.min(limit, STEP))
-    if mode == 'last' and entries[1] and size == 5 then
+    if mode == 'last' and entries[1] and size == 6 then
       number = tonumber(string.match(entries[1][1], '^%d+'))
-      reply[5] = number
+      reply[6] = number
     end
     for _, entry in ipairs(entries) do
       local digests, payload = entry[2][2], entry[2][4]
@@ -53,7 +55,7 @@ end
 
 read_entries()
 local is_head = mode == 'after' and from == seq + 1 and ARGV[3] == digest
-local continues = mode == 'after' and reply[6] and string.sub(reply[6], 1, 16) == ARGV[3]
+local continues = mode == 'after' and reply[7] and string.sub(reply[7], 1, 16) == ARGV[3]
 if not is_head and not continues and not is_settled(KEYS[3]) then
   reply[1] = 0
 end

@@ -44,12 +44,18 @@ class Page(NamedTuple):
     `reset` is None, or why the cursor can't be continued: "gone" (nothing is known of this user any more),
     "trimmed" (what follows it is no longer kept), "diverged" (it is of another history). The client then
     starts over at `head`, and the page has no notifications. There is more to read while the last of them is
-    before `head`.
+    before `head`. The user has read up to the number `read`, on whatever device; 0: nothing.
     """
 
     notifications: Sequence[Logged]
     head: Cursor
     reset: str | None
+    read: int = 0
+
+    @property
+    def unread(self) -> int:
+        """How many notifications the user has not read."""
+        return max(self.head.seq - self.read, 0)
 
 
 Pushed = tuple[bytes, int, bytes, bytes, bytes]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from doorstep.gateway import messages
 from doorstep.gateway.cursor import Cursor
-from doorstep.gateway.messages import Ack, Ping, ProtocolViolation, Refresh, parse_op
+from doorstep.gateway.messages import Ack, Ping, ProtocolViolation, Read, Refresh, parse_op
 
 START = Cursor(0, "5" * 16)
 
@@ -29,7 +29,7 @@ TERMS = messages.Terms(
     ("message", "expected"),
     [
         (
-            messages.welcome("teacher-é", CURSOR, TERMS, resumed=True),
+            messages.welcome("teacher-é", CURSOR, TERMS, resumed=True, read=40, unread=3),
             {
                 "event": "doorstep.welcome",
                 "cursor": str(CURSOR),
@@ -38,6 +38,8 @@ TERMS = messages.Terms(
                     "cursor": str(CURSOR),
                     "resumed": True,
                     "reset": None,
+                    "read": 40,
+                    "unread": 3,
                     **TERMS.model_dump(),
                 },
             },
@@ -50,6 +52,7 @@ TERMS = messages.Terms(
                 "data": {"reason": "gone", "cursor": str(START)},
             },
         ),
+        (messages.read_moved(41, 2), {"event": "doorstep.read", "data": {"read": 41, "unread": 2}}),
         (messages.token_expiring(500), {"event": "doorstep.token_expiring", "data": {"in_ms": 500}}),
         (messages.refreshed(), {"event": "doorstep.refreshed", "data": {}}),
         (messages.pong(), {"event": "doorstep.pong", "data": {}}),
@@ -69,6 +72,7 @@ def test_a_notification_is_its_payload_with_number_and_cursor_in_front() -> None
     ("data", "op"),
     [
         (b'{"op":"ack","cursor":"42-9f3c2b7a10d4e655"}', Ack(CURSOR)),
+        (b'{"op":"read","cursor":"42-9f3c2b7a10d4e655"}', Read(CURSOR)),
         (b'{"op":"refresh","token":"t"}', Refresh("t")),
         (b' {"op":"ping","later":[1]} ', Ping()),
     ],
@@ -93,6 +97,8 @@ def test_operations(data: bytes, op: object) -> None:
         b'{"op":"ack"}',
         b'{"op":"ack","cursor":42}',
         b'{"op":"ack","cursor":"42"}',
+        b'{"op":"read"}',
+        b'{"op":"read","cursor":"42"}',
         b'{"op":"refresh"}',
         b'{"op":"refresh","token":""}',
         b'{"op":"refresh","token":{}}',

@@ -52,6 +52,7 @@ def test_the_files_in_the_repository_are_what_the_source_generates(file: str, wr
     [
         messages.welcome("t", START, TERMS, resumed=False, reset="gone"),
         messages.reset("gone", START),
+        messages.read_moved(1, 0),
         messages.token_expiring(1),
         messages.refreshed(),
         messages.pong(),
@@ -62,6 +63,11 @@ def test_a_control_message_has_the_fields_that_its_schema_promises(message: byte
     told = json.loads(message)
     schema = SHIPPED.controls[told["event"]]
     assert set(told["data"]) == set(schema.get("required", ())) == set(schema.get("properties", ()))
+
+
+def test_every_message_has_a_name_of_its_own_in_asyncapi() -> None:
+    messages_there = json.loads(asyncapi(SHIPPED))["components"]["messages"]
+    assert len(messages_there) == len(SHIPPED.events) + len(SHIPPED.controls) + len(SHIPPED.operations)
 
 
 def test_operations_are_those_that_the_server_reads() -> None:

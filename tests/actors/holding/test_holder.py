@@ -452,7 +452,36 @@ async def test_a_long_poll_is_answered_by_the_push_and_otherwise_at_its_end(
             "cursor": answer["cursor"],
             "reset": False,
             "reset_reason": None,
+            "read": 0,
         }
+
+
+async def test_what_a_user_has_read_is_told_to_all_of_the_users_devices(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    user = names.user()
+    token = token_for(user)
+    async with world(valkey, run_dir) as here:
+        await here.append(user, 3)
+        async with here.connect(token, "?replay=3") as laptop, here.connect(token) as phone:
+            assert (await message_of(phone))["data"].items() >= {"read": 0, "unread": 3}.items()
+            second = [await message_of(laptop) for _ in range(4)][2]
+            assert second["seq"] == 2
+            await laptop.send(json.dumps({"op": "read", "cursor": second["cursor"]}))
+            for device in (laptop, phone):
+                told = await message_of(device)
+                assert (told["event"], told["data"]) == ("doorstep.read", {"read": 2, "unread": 1})
+            await laptop.send(json.dumps({"op": "read", "cursor": f"3-{'0' * 16}"}))  # of no log
+            head = (await here.poll(user, ""))["cursor"]
+            waiting = asyncio.create_task(here.poll(user, f"after={head}&wait=20"))
+            answer = await here.poll(user, f"after={head}&wait=20&read={head}")
+            assert (answer["read"], (await waiting)["read"]) == (3, 3)
+            for device in (laptop, phone):
+                assert (await message_of(device))["data"] == {"read": 3, "unread": 0}
+            await here.append(user, 1)
+            assert (await message_of(phone))["seq"] == 4
+        async with here.connect(token) as later:
+            assert (await message_of(later))["data"].items() >= {"read": 3, "unread": 1}.items()
 
 
 async def test_a_poll_that_closes_its_side_is_answered_with_what_there_is(

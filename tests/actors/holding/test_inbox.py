@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from doorstep.actors.holding.inbox import Inbox, OnPush, Read, Reset, Send, Welcome
+from doorstep.actors.holding.inbox import Inbox, OnPush, Read, ReadMark, Reset, Send, Welcome
 from doorstep.actors.store.values import Logged, Page
 from doorstep.gateway.cursor import Cursor
 
@@ -27,8 +27,8 @@ def cursor(seq: int, history: str = "a") -> Cursor:
     return Cursor(seq, digest(seq, history)) if seq else START
 
 
-def page(*seqs: int, head: int, reset: str | None = None) -> Page:
-    return Page([logged(seq) for seq in seqs], cursor(head), reset)
+def page(*seqs: int, head: int, reset: str | None = None, read: int = 0) -> Page:
+    return Page([logged(seq) for seq in seqs], cursor(head), reset, read)
 
 
 def push(inbox: Inbox, entry: Logged) -> OnPush:
@@ -44,7 +44,7 @@ def live(seq: int) -> Inbox:
 
 def test_welcomes_a_newcomer_at_the_head_and_sends_it_what_follows() -> None:
     inbox = Inbox(None)
-    assert inbox.page(page(head=7)) == [Welcome(cursor(7), resumed=False)]
+    assert inbox.page(page(head=7)) == [Welcome(cursor(7), resumed=False, unread=7)]
     assert push(inbox, logged(8)) == "send"
     assert inbox.cursor == cursor(8)
 
@@ -52,13 +52,13 @@ def test_welcomes_a_newcomer_at_the_head_and_sends_it_what_follows() -> None:
 def test_welcomes_a_newcomer_before_the_replay_it_asked_for() -> None:
     inbox = Inbox(None)
     steps = inbox.page(page(6, 7, head=7))
-    assert steps == [Welcome(cursor(5), resumed=False), Send([logged(6), logged(7)])]
+    assert steps == [Welcome(cursor(5), resumed=False, unread=7), Send([logged(6), logged(7)])]
 
 
 def test_a_resumed_client_gets_what_it_missed_page_by_page() -> None:
     inbox = Inbox(cursor(1))
     steps = inbox.page(page(2, 3, head=4))
-    assert steps == [Welcome(cursor(1), resumed=True), Send([logged(2), logged(3)]), Read()]
+    assert steps == [Welcome(cursor(1), resumed=True, unread=4), Send([logged(2), logged(3)]), Read()]
     assert inbox.page(page(4, head=4)) == [Send([logged(4)])]
     assert inbox.state == "live"
 
@@ -66,7 +66,7 @@ def test_a_resumed_client_gets_what_it_missed_page_by_page() -> None:
 def test_a_reset_goes_on_from_the_head() -> None:
     inbox = Inbox(cursor(1))
     steps = inbox.page(page(head=9, reset="trimmed"))
-    assert steps == [Welcome(cursor(9), resumed=False, reset="trimmed")]
+    assert steps == [Welcome(cursor(9), resumed=False, reset="trimmed", unread=9)]
     assert push(inbox, logged(10)) == "send"
 
 
@@ -80,7 +80,7 @@ def test_a_position_that_is_lost_while_connected_is_a_reset_of_its_own() -> None
 def test_a_push_during_a_read_makes_it_read_again() -> None:
     inbox = Inbox(cursor(1))
     assert push(inbox, logged(2)) == "nothing"
-    assert inbox.page(page(head=1)) == [Welcome(cursor(1), resumed=True), Read()]
+    assert inbox.page(page(head=1)) == [Welcome(cursor(1), resumed=True, unread=1), Read()]
     assert inbox.page(page(2, head=2)) == [Send([logged(2)])]
 
 
@@ -213,3 +213,14 @@ class InboxInAWorld(RuleBasedStateMachine):
 
 TestInboxInAWorld = InboxInAWorld.TestCase
 TestInboxInAWorld.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+
+
+def test_how_far_the_user_has_read_is_told_at_first_and_when_it_moves() -> None:
+    inbox = Inbox(cursor(4))
+    assert inbox.page(page(head=4, read=2)) == [Welcome(cursor(4), resumed=True, read=2, unread=2)]
+    assert inbox.push(0, b"", b"") == "read"  # a mark is no notification: what it says is in the log
+    assert inbox.page(page(5, head=5, read=2)) == [Send([logged(5)])]
+    assert inbox.push(0, b"", b"") == "read"
+    assert inbox.page(page(head=5, read=5)) == [ReadMark(5, 0)]
+    assert inbox.push(0, b"", b"") == "read"
+    assert inbox.page(page(head=1, reset="gone")) == [Reset("gone", cursor(1)), ReadMark(0, 1)]

@@ -216,6 +216,51 @@ async def test_an_entry_that_was_changed_is_never_served(log: Log, eyes: Eyes, d
     assert (await read(log, USER, cursors_of("a")[1])).reset == "diverged"
 
 
+# How far a user has read
+
+
+async def test_a_mark_moves_only_forward_and_only_to_cursors_of_the_log(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, *"abcd")
+    chain = cursors_of("abcdef")
+    assert (await read(log, USER)).unread == 4
+    marks = [Cursor(2, "f" * 16), chain[2], chain[1], chain[2], chain[5], Cursor(10**15, "f" * 16), chain[4]]
+    moved = [await log.mark_read({USER: cursor, "nobody": cursor}) for cursor in marks]
+    assert moved == [0, 1, 0, 0, 0, 0, 1]
+    await append(log, USER, *"ef")
+    eyes("XTRIM", log_key(USER), "MAXLEN", 1)
+    assert await log.mark_read({USER: chain[5]}) == 1  # the entry that follows proves it
+    page = await read(log, USER, chain[6])
+    assert (page.read, page.unread, page.reset) == (5, 1, None)
+    assert (await read(log, "nobody")).read == 0
+
+
+async def test_a_mark_has_the_users_subscribers_read(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, "a")
+    messages = eyes.listen()
+    await log.mark_read({USER: cursors_of("a")[1]})
+    await append(log, USER, "b")
+    hint, news = ([*read_message(message)] for message in messages(2))
+    assert hint == [(USER.encode(), 0, b"", b"", b"")]
+    assert [seq for _, seq, *_ in news] == [2]
+
+
+@pytest.mark.parametrize("wrong", [("HSET", "r", "x"), ("HSET", "r", "9"), ("HDEL", "r")])
+async def test_a_mark_that_is_none_is_put_right(log: Log, eyes: Eyes, wrong: tuple[str, ...]) -> None:
+    await append(log, USER, "a", "b")
+    eyes(wrong[0], head_key(USER), *wrong[1:])
+    assert (await read(log, USER)).read == 0
+    assert await log.mark_read({USER: cursors_of("ab")[1]}) == 1
+    assert (await read(log, USER)).read == 1
+
+
+async def test_a_mark_goes_with_its_head(log: Log, eyes: Eyes) -> None:
+    await append(log, USER, "a", "b")
+    await log.mark_read({USER: cursors_of("ab")[2]})
+    eyes("DEL", head_key(USER))
+    await append(log, USER, "c", "d", "e")
+    assert (await read(log, USER)).read == 0
+
+
 # The states in which a user's keys may be found
 
 

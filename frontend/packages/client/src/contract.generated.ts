@@ -70,6 +70,10 @@ export interface EventData {
 /** The data of the server's own messages by their name. */
 export interface ControlData {
   readonly "doorstep.welcome": {
+    /** The `seq` of the last notification that the user has read; 0: none. */
+    readonly read: number;
+    /** How many notifications follow it in the log, whether this client has them yet or not. */
+    readonly unread: number;
     /** How often the server sends a ping: no byte for two of them means reconnect. */
     readonly ping_interval_ms: number;
     /** How many notifications a log keeps at least: as far back as a cursor can be resumed. */
@@ -99,6 +103,12 @@ export interface ControlData {
     /** Where notifications go on; the same as at the top level. */
     readonly cursor: string;
   };
+  readonly "doorstep.read": {
+    /** The `seq` of the last notification that the user has read; 0: none. */
+    readonly read: number;
+    /** How many notifications follow it in the log, whether this client has them yet or not. */
+    readonly unread: number;
+  };
   readonly "doorstep.token_expiring": {
     /** Milliseconds until then. */
     readonly in_ms: number;
@@ -119,6 +129,10 @@ export interface ControlData {
 export type Operation =
   | {
     readonly op: "ack";
+    readonly cursor: string;
+  }
+  | {
+    readonly op: "read";
     readonly cursor: string;
   }
   | {
