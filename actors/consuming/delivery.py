@@ -15,8 +15,9 @@ from doorstep.actors.consuming.classify import Classified, classify
 from doorstep.actors.consuming.context_cache import ContextCache
 from doorstep.actors.consuming.decode import Event, Registration
 from doorstep.actors.consuming.metrics import ConsumerMetrics
-from doorstep.actors.kafka.dead_letter_producer import DeadLetterError, DeadLetterProducer
-from doorstep.actors.kafka.dead_letters import Fault
+from doorstep.actors.kafka.dead_letter_producer import DeadLetterProducer
+from doorstep.actors.kafka.dead_letters import DeadLetter, Fault
+from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.records import Record, StoredRecord, TopicIds, topic_id_of
 from doorstep.actors.runtime.breaker import Breaker
 from doorstep.actors.store.contexts import Contexts
@@ -185,9 +186,14 @@ class Delivery:
 
     async def _send(self, batch: Classified) -> None:
         if batch.dead_letters:
-            send = partial(self._dead_letters.send, batch.dead_letters)
-            await self._kafka.retry("send dead letters", send, DeadLetterError)
+            send = partial(self._send_all, batch.dead_letters)
+            await self._kafka.retry("send dead letters", send, KafkaUnavailableError)
             self._metrics.count("dead_lettered", batch.rejected)
+
+    async def _send_all(self, dead_letters: Sequence[DeadLetter]) -> None:
+        for fault in await self._dead_letters.send(dead_letters):
+            if fault is not None:
+                raise KafkaUnavailableError(fault)
 
     async def _unpark(self, parked: Sequence[Parked]) -> None:
         sources: dict[str, list[str]] = {}

@@ -86,6 +86,19 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
     return options
 
 
+def dead_letter_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """For the producer of dead letters, which are kept by all replicas, or told to be not, within seconds."""
+    return client_options(kafka) | {
+        "acks": "all",
+        "enable.idempotence": True,
+        "compression.type": "zstd",
+        "partitioner": "murmur2_random",  # as Kafka's own client has it
+        # The broker decides what is too large: only it knows.
+        "message.max.bytes": 1_000_000_000,
+        "message.timeout.ms": _REQUEST_MS,
+    }
+
+
 def query_options(kafka: KafkaSettings) -> dict[str, Any]:
     """For a client that asks for offsets, and reads nothing."""
     return client_options(kafka) | {
