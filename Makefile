@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := config gateway actors development demo benchmarks
 ARGS ?=
+PARALLEL := --numprocesses 3 --dist loadgroup
 MAVEN_OPTIONS := --batch-mode --no-transfer-progress
 
 # Tests start hundreds of Pythons: none of them should compile the libraries again.
@@ -47,10 +48,10 @@ contract: setup ## write what pages are compiled against, from the Python source
 
 test: setup-tests lint test-frontend ## set up everything, then lint and all tests (make test ARGS="-k cursor")
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage run -m pytest $(PARALLEL) $(ARGS)
 
 test-fast: setup-dev ## what needs neither Java nor a browser, in 90 seconds: while you work
-	$(BIN)/python -m pytest --numprocesses 3 -m "not (kafka or ray or browser or containers or slow or fuzz)" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not (kafka or ray or browser or containers or slow or fuzz)" $(ARGS)
 
 test-frontend: frontend/node_modules/.installed ## check, build and test frontend/ (needs Node 20 or later)
 	@tests/support/node.sh npm --prefix frontend run --silent check

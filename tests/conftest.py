@@ -20,7 +20,7 @@ from tests.support.proxy import Proxy
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.valkey import TlsValkey, ValkeyCluster
 
-pytest_plugins = ["tests.support.plugin"]
+pytest_plugins = ["tests.support.plugin", "tests.support.turns"]
 
 KafkaFactory = Callable[..., KafkaServer]
 ValkeyFactory = Callable[..., ValkeyServer]
@@ -46,11 +46,16 @@ def new_valkey(directory: Path, **options: str) -> ContainerValkey | ValkeyProce
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The seams first: what they find explains the rest. On containers, only what can tell the difference."""
+    """The seams first: what they find explains the rest. On containers, only what can tell the difference.
+
+    Where several processes run tests, a module stays with one, and so does what is built for several.
+    """
     items.sort(key=lambda item: item.path.name != "test_seams.py")
     for item in items:
-        for marker in markers_for(getattr(item, "fixturenames", ())):
+        fixtures = getattr(item, "fixturenames", ())
+        for marker in markers_for(fixtures):
             item.add_marker(marker)
+        item.add_marker(pytest.mark.xdist_group("built" if "built" in fixtures else str(item.path)))
     if not containers_wanted():
         return
     chosen = [item for item in items if _ON_CONTAINERS & set(getattr(item, "fixturenames", ()))]

@@ -8,7 +8,7 @@ from doorstep.benchmarks.verdict import Verdict, verdict_of
 from tests.benchmarks.conftest import RunSuite
 from tests.support.plugin import FigureRecorder
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
 
 
 def test_every_scenario_passes_in_small(run_shipped: RunSuite) -> None:

@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Callable
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests.e2e.conftest import ServiceFactory
 from tests.support.names import Names
 from tests.support.service import Service, token_for
+
+pytestmark = pytest.mark.alone
 
 FLOODERS, HONEST = 2, 4
 FLOOD_S = 4.0

@@ -15,6 +15,8 @@ from tests.support.publisher import Publisher
 from tests.support.records import teacher_notification
 from tests.support.service import Service, token_for
 
+pytestmark = pytest.mark.alone
+
 USERS = 50
 RATE = 500
 WARM_UP = 2

@@ -14,6 +14,7 @@ CONNECTIONS = 5000
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_connection_is_small_and_cheap(
     private_directory: Path, record_figure: Callable[[str, str], None]
 ) -> None:

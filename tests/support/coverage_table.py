@@ -1,4 +1,4 @@
-"""Branch coverage of each package, from what `coverage run` measured in this and in child processes."""
+"""Branch coverage of each package, from what `coverage run` measured in all processes that ran tests."""
 
 import importlib
 import json

@@ -47,11 +47,21 @@ def pytest_sessionstart() -> None:
     used["Python"] = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The processes that run tests are measured, and not those that the tests start: it would slow them down."""
+    if not config.getoption("numprocesses", None):
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where tests run in several processes (pytest-xdist), each of them tells what it has found."""
     told = getattr(session.config, "workeroutput", None)
     if told is not None:
         told["tables"] = (used, missing_parts, _figures)
+        measuring = coverage.Coverage.current()
+        if measuring is not None:
+            measuring.stop()
+            measuring.save()
 
 
 @pytest.hookimpl(optionalhook=True)

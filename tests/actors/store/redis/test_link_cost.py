@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 import redis.asyncio
 
 from doorstep.actors.store.redis.calls import Call
@@ -9,6 +10,8 @@ from doorstep.actors.store.redis.connection import connect
 from doorstep.config.settings import load_settings
 from tests.support.plugin import FigureRecorder
 from tests.support.servers import ValkeyServer
+
+pytestmark = pytest.mark.alone
 
 PIPELINE = 200
 ROUNDS = 50
