@@ -8,7 +8,7 @@ from doorstep.benchmarks.verdict import Verdict, verdict_of
 from tests.benchmarks.conftest import RunSuite
 from tests.support.plugin import FigureRecorder
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_every_scenario_passes_in_small(run_shipped: RunSuite) -> None:
@@ -19,6 +19,7 @@ def test_every_scenario_passes_in_small(run_shipped: RunSuite) -> None:
     assert [run.scenario for run in report.runs] == [scenario.name for scenario in session.scenarios]
 
 
+@pytest.mark.alone
 def test_a_notification_costs_no_more_than_its_share_of_the_naive_way(
     run_shipped: RunSuite, record_figure: FigureRecorder
 ) -> None:

@@ -48,7 +48,7 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The processes that run tests are measured, and not those that the tests start: it would slow them down."""
+    """Processes that run tests are measured, those that tests start are not: it would slow them down."""
     if not config.getoption("numprocesses", None):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
