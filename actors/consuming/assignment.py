@@ -18,6 +18,7 @@ from doorstep.actors.consuming.committer import Committer
 from doorstep.actors.consuming.delivery import Delivery, Located
 from doorstep.actors.consuming.faults import Faults
 from doorstep.actors.consuming.in_flight import InFlight, Ticket
+from doorstep.actors.consuming.pending_letters import PendingLetters
 from doorstep.actors.consuming.start_point import StartPoint
 from doorstep.actors.kafka.consumer_thread import Batch
 from doorstep.actors.kafka.errors import KafkaUnavailableError
@@ -81,6 +82,7 @@ class Assignment:
             kafka=kafka,
             on_room=self._regulate,
         )
+        self._letters = PendingLetters(delivery, faults, self._on_letters)
         self._flight = self._new_flight()
         self._to_pause: frozenset[Partition] = frozenset()
         self._gathered = _Gathered()
@@ -95,6 +97,7 @@ class Assignment:
         """Begin to work on what will be added, in `tasks`; faults of ours end them."""
         self._tasks = tasks
         self._working = tasks.create_task(self._work())
+        tasks.create_task(self._letters.run())
         tasks.create_task(self._committer.run(lambda: self._flight))
 
     @property
@@ -135,6 +138,7 @@ class Assignment:
         is_done = await self.finish(_DRAIN_S)
         self.assigned -= partitions
         self._flight.forget(partitions)
+        self._letters.keep_only(self.assigned)
         self._stuck = [
             (record, event)
             for record, event in self._stuck
@@ -161,6 +165,7 @@ class Assignment:
         self._delivery.cache.forget_all()
         self._flight = self._new_flight()
         self._gathered, self._stuck, self._open = _Gathered(), [], []
+        self._letters.keep_only(())
         self._working = self._tasks.create_task(self._work())
         self._settle_all()
 
@@ -170,6 +175,7 @@ class Assignment:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._work_done.wait()
+                await self._letters.tried()
                 await self._committer.commit(self._flight)
         except (StoreError, KafkaUnavailableError, TimeoutError) as error:
             reason = str(error) or "timeout"
@@ -268,11 +274,23 @@ class Assignment:
     async def _carry_out(self, batch: _Gathered) -> None:
         waited = self.events_wait
         self._stuck = await self._delivery.deliver(batch.classified, self._stuck)
-        held = {(record.topic, record.partition, record.offset) for record, _ in self._stuck}
-        self._open = [ticket for ticket in (*self._open, *batch.tickets) if not ticket.acknowledge(held)]
-        if self._flight.is_tight:
-            self._committer.hurry()
+        self._letters.add(batch.classified.refused)
+        self._open += batch.tickets
+        self._acknowledge()
         if self.events_wait != waited:
             self.apply_pauses()
         else:
             self._regulate()
+
+    def _on_letters(self) -> None:
+        self._flight.set_aside(self._letters.held)
+        self._acknowledge()
+        self.apply_pauses()
+
+    def _acknowledge(self) -> None:
+        """All that was carried out, but for events that are stuck and letters that are not kept yet."""
+        held = {(record.topic, record.partition, record.offset) for record, _ in self._stuck}
+        held.update(self._letters.places)
+        self._open = [ticket for ticket in self._open if not ticket.acknowledge(held)]
+        if self._flight.is_tight:
+            self._committer.hurry()

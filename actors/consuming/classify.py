@@ -11,21 +11,27 @@ from doorstep.actors.records import Record, TopicIds, topic_id_of
 from doorstep.config.routes import RouteTable
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Refused:
+    """A record that can't be delivered, why, and its dead letter."""
+
+    record: Record
+    fault: Fault
+    letter: DeadLetter
+
+
 @dataclass(slots=True)
 class Classified:
     """Records by kind; each kind in the order in which they were read."""
 
     registrations: list[tuple[Record, Registration]] = field(default_factory=list)
     events: list[tuple[Record, Event]] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    rejected: Counter[str] = field(default_factory=Counter)
-    """How many dead_letters there are of each reason."""
+    refused: list[Refused] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
     def refuse(self, record: Record, fault: Fault, now: float) -> None:
-        """Add the dead letter of a record."""
-        self.dead_letters.append(dead_letter(record, fault, now))
-        self.rejected[fault.reason] += 1
+        """Add a record that becomes a dead letter."""
+        self.refused.append(Refused(record, fault, dead_letter(record, fault, now)))
 
 
 def classify(

@@ -107,7 +107,6 @@ class Consumer:
             contexts=self._contexts,
             dead_letters=self._dead_letters,
             redis=self._redis,
-            kafka=self._kafka,
             metrics=self._metrics,
             trust=self._trust,
             verify=self._guard.verify,
@@ -234,6 +233,7 @@ class Consumer:
         return await self._membership.trust()
 
     def _on_lost_writes(self) -> None:
+        logger.warning("redis_lost_writes")
         self._metrics.restarts.labels("lost_writes").inc()
         if self._membership is not None:
             self._membership.assignment.restart()

@@ -1,24 +1,26 @@
 """Carries sorted records out: contexts registered, events resolved and appended or parked, dead letters sent.
 
-Nothing here gives up. What Redis or Kafka does not take now is tried again, the same in the same order, until
-it does; whoever calls may be cancelled at any point and begin again with the same records.
+Nothing here gives up. What Redis does not take now is tried again, the same in the same order, until it does;
+whoever calls may be cancelled at any point and begin again with the same records.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
-from doorstep.actors.consuming.classify import Classified, classify
+import structlog
+
+from doorstep.actors.consuming.classify import Classified, Refused, classify
 from doorstep.actors.consuming.context_cache import ContextCache
 from doorstep.actors.consuming.decode import Event, Registration
 from doorstep.actors.consuming.metrics import ConsumerMetrics
 from doorstep.actors.kafka.dead_letter_producer import DeadLetterProducer
-from doorstep.actors.kafka.dead_letters import DeadLetter, Fault
-from doorstep.actors.kafka.errors import KafkaUnavailableError
-from doorstep.actors.records import Record, StoredRecord, TopicIds, topic_id_of
+from doorstep.actors.kafka.dead_letters import Fault
+from doorstep.actors.records import Record, StoredRecord, TopicIds, source_of, topic_id_of
 from doorstep.actors.runtime.breaker import Breaker
 from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.log import Log
@@ -34,6 +36,8 @@ Located = tuple[Record, Event]
 
 T = TypeVar("T")
 
+logger = structlog.get_logger(__name__)
+
 
 class Delivery:
     """The way of records into the logs, for one consumer."""
@@ -47,7 +51,6 @@ class Delivery:
         contexts: Contexts,
         dead_letters: DeadLetterProducer,
         redis: Breaker,
-        kafka: Breaker,
         metrics: ConsumerMetrics,
         trust: Callable[[], Awaitable[Canary]],
         verify: Callable[[], Awaitable[None]],
@@ -63,7 +66,6 @@ class Delivery:
         self._contexts = contexts
         self._dead_letters = dead_letters
         self._redis = redis
-        self._kafka = kafka
         self._metrics = metrics
         self._trust = trust
         self._verify = verify
@@ -79,7 +81,8 @@ class Delivery:
         """Do everything that is to be done with the records of a batch, contexts first.
 
         Returns the events that can neither be appended nor parked now, because the parking space is full:
-        give them as `stuck` to the next call. Everything else is done with.
+        give them as `stuck` to the next call. Everything else is done with, but for those that are `refused`
+        in the batch by then, which have to be dead-lettered.
         """
         if batch.registrations:
             await self.register(batch, batch.registrations)
@@ -88,7 +91,6 @@ class Delivery:
         users = [event.user_id or known(event.batch_id or "") for _, event in events]
         stuck = [] if all(users) else await self._resolve(batch, events, users)
         await self._append(users, events)
-        await self._send(batch)
         self._metrics.count("skipped", batch.skipped)
         return stuck
 
@@ -109,12 +111,17 @@ class Delivery:
         while parked := await self._ask("look for parked events", parked_now):
             released = self.classify(waiting.record for waiting in parked)
             await self._append([event.user_id or user_id for _, event in released.events], released.events)
-            await self._send(released)
-            await self._unpark(parked)
+            unkept = [each.record for each in await self.dead_letter(released.refused)]
+            await self._unpark([waiting for waiting in parked if waiting.record not in unkept])
+            if unkept:
+                return  # the sweeper comes back to them
         self.cache.learn(batch_id, user_id)
 
-    async def give_up(self, expired: Sequence[Parked]) -> None:
-        """Dead-letter events whose context has not come in time; release them if it has come by now."""
+    async def give_up(self, expired: Sequence[Parked]) -> bool:
+        """Dead-letter events whose context has not come in time; release them if it has come by now.
+
+        Says whether none of them is parked any more.
+        """
         batches = list({waiting.batch_id for waiting in expired})
         users = await self._ask("look up contexts", partial(self._contexts.lookup, batches))
         for batch_id, user_id in users.items():
@@ -123,8 +130,24 @@ class Delivery:
         refused = Classified()
         for waiting in late:
             refused.refuse(waiting.record, self._timeout(waiting), time.time())
-        await self._send(refused)
-        await self._unpark(late)
+        unkept = [each.record for each in await self.dead_letter(refused.refused)]
+        await self._unpark([waiting for waiting in late if waiting.record not in unkept])
+        return not unkept
+
+    async def dead_letter(self, refused: Collection[Refused]) -> Mapping[Refused, str]:
+        """Send dead letters; returns those that Kafka does not take now, each with the reason."""
+        if not refused:
+            return {}
+        faults = await self._dead_letters.send([each.letter for each in refused])
+        unkept = {each: fault for each, fault in zip(refused, faults, strict=True) if fault is not None}
+        kept = [each for each in refused if each not in unkept]
+        for each in kept:
+            source, fault = source_of(each.record), each.fault
+            logger.warning(
+                "dead_lettered", reason=fault.reason, source=source, correlation_id=fault.correlation_id
+            )
+        self._metrics.count("dead_lettered", Counter(each.fault.reason for each in kept))
+        return unkept
 
     async def _register_in_order(
         self, into: Classified, registrations: Sequence[tuple[Record, Registration]]
@@ -183,17 +206,6 @@ class Delivery:
 
     async def _append_verified(self, entries: Sequence[Entry]) -> int:
         return await self._log.append(entries, await self._trust())
-
-    async def _send(self, batch: Classified) -> None:
-        if batch.dead_letters:
-            send = partial(self._send_all, batch.dead_letters)
-            await self._kafka.retry("send dead letters", send, KafkaUnavailableError)
-            self._metrics.count("dead_lettered", batch.rejected)
-
-    async def _send_all(self, dead_letters: Sequence[DeadLetter]) -> None:
-        for fault in await self._dead_letters.send(dead_letters):
-            if fault is not None:
-                raise KafkaUnavailableError(fault)
 
     async def _unpark(self, parked: Sequence[Parked]) -> None:
         sources: dict[str, list[str]] = {}

@@ -47,6 +47,7 @@ class InFlight:
         self._committed: dict[Partition, int] = {}
         self._sizes = [0, 0]
         """Offsets that were read and are not committed: of events, and of the topics apart."""
+        self._aside: frozenset[Partition] = frozenset()
 
     def __contains__(self, partition: Partition) -> bool:
         return partition in self._offsets
@@ -72,6 +73,10 @@ class InFlight:
         for partition in self._offsets.keys() & set(partitions):
             self._count(partition, self._committed.pop(partition) - self._offsets.pop(partition).position)
 
+    def set_aside(self, partitions: Collection[Partition]) -> None:
+        """Of these nothing is read for now: what of them is in flight takes no room from the others."""
+        self._aside = frozenset(partitions)
+
     def read(self, partition: Partition, numbers: Sequence[int]) -> Ticket:
         """Records at these offsets were read, in this order.
 
@@ -94,7 +99,7 @@ class InFlight:
         large pieces, each of few partitions and so of few users: what a piece has for one of them goes out
         in one write.
         """
-        events, apart = self._sizes
+        events, apart = (size - aside for size, aside in zip(self._sizes, self._sizes_aside(), strict=True))
         free = self._window - (apart if only_apart else max(events, apart))
         return free if _LEAST * free >= self._window else 0
 
@@ -127,6 +132,13 @@ class InFlight:
         for partition, lowest in self.positions().items():
             done[partition[0] in self._apart] += lowest - self._committed[partition]
         return _TIGHT * max(done) >= self._window
+
+    def _sizes_aside(self) -> list[int]:
+        sizes = [0, 0]
+        for partition in self._aside & self._offsets.keys():
+            size = self._offsets[partition].position - self._committed[partition]
+            sizes[partition[0] in self._apart] += size
+        return sizes
 
     def _count(self, partition: Partition, more: int) -> None:
         self._sizes[partition[0] in self._apart] += more

@@ -43,4 +43,5 @@ class Sweeper:
         for batch_id, user_id in (await self._contexts.lookup(orphans)).items():
             await self._delivery.release(batch_id, user_id)
         while expired := await self._contexts.expired(_EXPIRED_AT_ONCE):
-            await self._delivery.give_up(expired)
+            if not await self._delivery.give_up(expired):
+                return

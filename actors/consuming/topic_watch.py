@@ -26,6 +26,7 @@ class TopicWatch:
         self._faults = faults
         self._read = read
         self._written = written
+        self._found: dict[str, str] = {}
 
     async def look(self) -> frozenset[str]:
         """Look once; returns the topics that were deleted and made anew since the last look.
@@ -37,17 +38,17 @@ class TopicWatch:
         except KafkaUnavailableError:
             await self._queries.check()  # one that has just died may be asked until another is known
             return frozenset()
-        found = dict(_reasons(topics))
-        if self._faults.replace("look", found, time.time()):
-            logger.warning("kafka_faults", faults=found)
+        self._found = dict(_reasons(topics))
+        if self._faults.replace("look", self._found, time.time()):
+            logger.warning("kafka_faults", faults=self._found)
         ids = {name: topic.id for name, topic in topics.items() if topic.id}
         anew = frozenset(name for name, id_ in ids.items() if self.ids.get(name, id_) != id_)
         self.ids |= ids
         return anew
 
     def sound(self, partitions: Collection[Partition]) -> list[Partition]:
-        """Those of them that have no fault."""
-        return [each for each in partitions if not self._faults.has(each)]
+        """Those of them that Kafka can tell of."""
+        return [each for each in partitions if not {each[0], name_of(each)} & self._found.keys()]
 
 
 def _reasons(topics: Mapping[str, Topic]) -> Iterator[tuple[str, str]]:

@@ -84,7 +84,10 @@ def secure_kafka(directory: Path, certificates: Certificates) -> SecureKafka:
 
 @dataclass(frozen=True, slots=True)
 class GuardedKafka:
-    """A broker with a second listener that wants a password; its user may do what no rule forbids."""
+    """A broker with a second listener that wants a password; its user may do what no rule forbids.
+
+    Topics do not come into being by themselves.
+    """
 
     server: KafkaProcess
     bootstrap: str
@@ -101,6 +104,7 @@ def guarded_kafka(directory: Path) -> GuardedKafka:
         "listener.name.sasl_plaintext.plain.sasl.jaas.config": (
             f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{username}="{password}";'
         ),
+        "auto.create.topics.enable": "false",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "allow.everyone.if.no.acl.found": "true",
         "super.users": "User:ANONYMOUS",

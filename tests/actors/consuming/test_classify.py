@@ -28,8 +28,9 @@ def test_every_kind_in_its_order() -> None:
     found = classify(records, _ROUTES, 1 << 20, now=0.0)
     assert [record.offset for record, _ in found.events] == [1, 5]
     assert [registration.user_id for _, registration in found.registrations] == ["user"]
-    assert [dict(letter.headers)["doorstep-reason"] for letter in found.dead_letters] == [b"invalid_json"]
-    assert found.rejected == {"invalid_json": 1}
+    (refused,) = found.refused
+    assert (refused.record.offset, refused.fault.reason) == (2, "invalid_json")
+    assert dict(refused.letter.headers)["doorstep-reason"] == b"invalid_json"
     assert found.skipped == {"tombstone": 1, "unrouted": 1}
 
 

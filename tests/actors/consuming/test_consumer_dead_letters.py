@@ -6,6 +6,7 @@ import os
 
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from structlog.testing import capture_logs
 
 from tests.actors.consuming.consumer_world import World
 from tests.actors.consuming.raw_produce import produce_batch
@@ -59,15 +60,20 @@ async def test_poison_never_stops_a_partition(world: World) -> None:
 async def test_a_dead_letter_says_everything(world: World) -> None:
     value = world.notification("\0", "note", correlation_id="corr-1").value
     headers = [("traceparent", b"00-ab"), ("doorstep-reason", b"of an earlier time"), ("empty", None)]
-    async with world.consumer():
-        world.produce(world.notifications, value, b"the key", partition=2, headers=headers)
-        (letter,) = await world.dead_letters(1)
+    with capture_logs() as lines:
+        async with world.consumer():
+            world.produce(world.notifications, value, b"the key", partition=2, headers=headers)
+            (letter,) = await world.dead_letters(1)
     assert letter.key == b"the key"
     assert letter.value == value
     assert letter.headers["traceparent"] == b"00-ab"
     assert letter.headers["empty"] is None
     assert letter.reason == "invalid_user"
     assert letter.source == f"{world.notifications}/2/0"
+    (line,) = [each for each in lines if each["event"] == "dead_lettered"]
+    assert (line["reason"], line["source"], line["correlation_id"]) == (
+        letter.reason, letter.source, "corr-1",
+    )  # fmt: skip
     error = letter.error
     assert error["error_code"] == "INVALID_USER"
     assert error["correlation_id"] == "corr-1"

@@ -11,18 +11,17 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewPartitions
 
 from doorstep.actors.consuming.consumer import Consumer, ConsumerStatus
+from doorstep.actors.kafka.errors import ABSENT
 from tests.actors.consuming.consumer_world import World
 from tests.support.kafka import GuardedKafka, guarded_kafka, kafka_process, second_broker
 from tests.support.names import Names
 from tests.support.servers import ValkeyServer
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[GuardedKafka]:
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedKafka]:
     """A Kafka whose second listener wants a password, so that topics can be forbidden to that user."""
-    directory = tmp_path / "guarded"
-    directory.mkdir()
-    kafka = guarded_kafka(directory)
+    kafka = guarded_kafka(tmp_path_factory.mktemp("guarded"))
     kafka.server.start()
     yield kafka
     kafka.server.stop()
@@ -52,10 +51,8 @@ async def test_a_topic_without_read_access_holds_up_no_other(
 ) -> None:
     world, user, batch = World(guarded.server, valkey, names, tmp_path), names.user(), names.batch()
     world.publisher.send_all([world.registration(batch, user)])
-    ours = {"bootstrap_servers": guarded.bootstrap, "security_protocol": "SASL_PLAINTEXT"}
-    ours |= {"sasl_username": guarded.username, "sasl_password": guarded.password}
     acl = _allow_only_describing(guarded, world.slots)
-    async with world.consumer(kafka=ours) as consumer:
+    async with world.consumer(kafka=_guest_of(guarded)) as consumer:
         await _named(world, consumer, world.slots, "no right to read it")
         notes = [world.notification(user, f"note-{number}") for number in range(20)]
         world.publisher.send_all([world.slot(batch, "essay-1"), *notes])
@@ -67,6 +64,44 @@ async def test_a_topic_without_read_access_holds_up_no_other(
         _withdraw(guarded, acl)
         await _is_whole(world, consumer, world.slots)
         await world.logged(user, 21)
+
+
+@pytest.mark.parametrize("fault", ["it is forbidden", "it is missing"])
+async def test_a_dead_letter_topic_that_takes_nothing_holds_up_no_partition_without_dead_letters(
+    guarded: GuardedKafka, valkey: ValkeyServer, names: Names, tmp_path: Path, fault: str
+) -> None:
+    world, user = World(guarded.server, valkey, names, tmp_path), names.user()
+    if fault == "it is forbidden":
+        guarded.server.create_topic(world.dead)
+        acl = _allow_only_describing(guarded, world.dead)
+    async with world.consumer(kafka=_guest_of(guarded)) as consumer:
+        await _named(world, consumer, world.dead, "no right to write it" if "forbidden" in fault else ABSENT)
+        world.produce(world.notifications, b"poison", partition=0)
+        await _named(world, consumer, f"{world.notifications}/0", "dead letter")
+        for number in range(20):
+            world.publisher.send(world.notification(user, f"note-{number}"), partition=number % 4)
+        world.publisher.flush()
+        await world.logged(user, 15)
+        status = await consumer.status()
+        assert status.state == "running"
+        assert _all_in_reach(status)
+        assert status.paused == (f"{world.notifications}/0",)
+    async with world.consumer(kafka=_guest_of(guarded)) as consumer:
+        await _named(world, consumer, f"{world.notifications}/0", "dead letter")  # it was not committed
+        if fault == "it is forbidden":
+            _withdraw(guarded, acl)
+        else:
+            guarded.server.create_topic(world.dead)
+        await _is_whole(world, consumer, f"{world.notifications}/0")
+        await world.logged(user, 20)
+        (letter,) = await world.dead_letters(1)
+        assert letter.source == f"{world.notifications}/0/0"
+
+
+def _guest_of(guarded: GuardedKafka) -> dict[str, str]:
+    """Settings for who needs the password."""
+    ours = {"bootstrap_servers": guarded.bootstrap, "security_protocol": "SASL_PLAINTEXT"}
+    return ours | {"sasl_username": guarded.username, "sasl_password": guarded.password}
 
 
 def _allow_only_describing(guarded: GuardedKafka, topic: str) -> AclBindingFilter:

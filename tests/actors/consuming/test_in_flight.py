@@ -40,6 +40,16 @@ def test_the_last_eighth_is_not_read_into() -> None:
     assert flight.room() == 160
 
 
+def test_what_is_set_aside_takes_no_room_until_it_is_read_again() -> None:
+    flight = flight_of(A, B, CONTEXTS, window=6)
+    flight.read(A, [0, 1, 2, 3])
+    flight.read(CONTEXTS, [0])
+    flight.set_aside([A, CONTEXTS, ("gone", 0)])
+    assert (flight.room(), flight.room(only_apart=True), flight.size) == (6, 6, 5)
+    flight.set_aside([])
+    assert (flight.room(), flight.room(only_apart=True)) == (2, 5)
+
+
 def test_what_is_done_and_committed_makes_room() -> None:
     flight = flight_of(window=4)
     flight.begin({A: 10, B: 0})
