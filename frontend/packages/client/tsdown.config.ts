@@ -2,7 +2,7 @@ import { defineConfig } from "tsdown";
 
 /** One file an entry, and shared chunks; `sizes.mjs` holds what each costs a page. */
 export default defineConfig({
-  entry: ["src/index.ts", "src/{tabs,receipts,state,upload,react,testing,devtools}/index.ts"],
+  entry: ["src/index.ts", "src/{tabs,receipts,unread,state,upload,react,testing,devtools}/index.ts"],
   outDir: "dist",
   format: "esm",
   platform: "browser",

@@ -22,7 +22,7 @@ type Attempt = Extract<Effect, { type: "token" | "load" | "get" }>;
 export function connect(options: ConnectOptions): Connection {
   const listeners = new Set<() => void>();
   const receivers = new Set<(notification: AnyNotification) => void>();
-  const { clock = system, tabs, receipts, load, transports: own = browser } = options;
+  const { clock = system, transports: own = browser } = options;
   /** Over HTTP, and without the socket's path or a slash at the end. */
   const base = options.url.replace(/^ws/, "http").replace(/(\/v1\/ws)?\/?$/, "");
   const underWay = new Map<number, UnderWay>();
@@ -77,7 +77,7 @@ export function connect(options: ConnectOptions): Connection {
 
   function work(effect: Attempt, signal: AbortSignal): unknown {
     if (effect.type === "token") return options.token(effect.why, signal);
-    if (effect.type === "load") return load?.(effect.why, signal);
+    if (effect.type === "load") return options.load?.(effect.why, signal);
     return transports.get(`${base}${POLL_PATH}?wait=${effect.wait}&after=${state.cursor}`, state.token, signal);
   }
 
@@ -116,7 +116,7 @@ export function connect(options: ConnectOptions): Connection {
     stop: () => end("stop"),
     logout: () => end("logout"),
   };
-  const transports = [tabs, receipts].reduce((wire, layer) => layer?.join(wire, connection) ?? wire, own);
+  const transports = [options.tabs, options.receipts, options.unread].reduce((wire, layer) => layer?.join(wire, connection) ?? wire, own);
   return connection;
 }
 

@@ -89,7 +89,7 @@ export interface Transports {
   leave?(isLogout: boolean): void;
 }
 
-/** What stands between a connection and its transports: made by `tabs()` and `receipts()`, each an entry of its own. */
+/** What stands between a connection and its transports: made by `tabs()`, `receipts()`, `createUnread()`, each an entry of its own. */
 export interface Layer {
   /** What the connection uses instead of `transports`. */
   join(transports: Transports, connection: Connection): Transports;
@@ -108,6 +108,8 @@ export interface ConnectOptions {
   readonly tabs?: Layer;
   /** `receipts()` of `@doorstep/client/receipts`: the server is told what was shown. */
   readonly receipts?: Layer;
+  /** `createUnread()` of `@doorstep/client/unread`: how many notifications the user has not read. */
+  readonly unread?: Layer;
   readonly transports?: Transports;
   readonly clock?: Clock;
 }

@@ -5,8 +5,8 @@
  * after, drops what it has already, and asks the server itself (by HTTP) when the leader does not know its cursor.
  */
 
-import { SUBPROTOCOL_PREFIX } from "../contract.generated.ts";
 import type { AnyNotification, Connection, Layer, Socket, SocketListener, Transports } from "../types.ts";
+import { userOf } from "../user.ts";
 
 /** How many notifications a tab remembers for one that was away for a moment. */
 const REMEMBERED = 200;
@@ -222,15 +222,5 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
   function relayAnswer(page: Page | null): void {
     page?.notifications?.forEach((notification) => relay(notification, JSON.stringify(notification)));
     if (page) relay(page, "");
-  }
-}
-
-/** Whose token it is: a JWT says so. */
-function userOf(protocol: string): string | undefined {
-  try {
-    const [, payload = ""] = protocol.slice(SUBPROTOCOL_PREFIX.length).split(".");
-    return JSON.parse(atob(payload.replace(/-/g, "+").replace(/_/g, "/"))).sub;
-  } catch {
-    return undefined;
   }
 }

@@ -14,6 +14,8 @@ export interface Gateway {
   readonly requests: { readonly sockets: number; readonly polls: number };
   /** The cursors of all acknowledgements, as `receipts()` sends them. */
   readonly acknowledged: readonly string[];
+  /** How far the user has read, as `createUnread()` tells it, on whatever device; 0: nothing. */
+  readonly read: number;
   /** Something happens: every connected client hears of it, the others when they are back. */
   publish<E extends EventName>(event: E, data: Notification<E>["data"], rest?: Partial<Notification<E>>): Notification<E>;
   /** Every socket ends without a word, as when a cable is pulled, or with a close code. */
@@ -49,6 +51,7 @@ export function createGateway(): Gateway {
   const acknowledged: string[] = [];
   let log: Notification[] = [];
   let chain = 0;
+  let read = 0;
   let generation = 0;
   let delayMs = 0;
   let ids = 0;
@@ -99,8 +102,7 @@ export function createGateway(): Gateway {
     const { lost, ...position } = find(cursor);
     sessions.add(Object.assign(session, position));
     const head = cursorAt(position.seq);
-    session.say({ event: "doorstep.welcome", cursor: head, data: { user_id: "user", cursor: head, resumed: cursor === head, ping_interval_ms: 25_000 } });
-    if (lost) session.say({ event: "doorstep.reset", cursor: head, data: { reason: lost, cursor: head } });
+    session.say({ event: "doorstep.welcome", cursor: head, data: { user_id: "user", cursor: head, resumed: cursor === head, reset: lost ?? null, ...readState(), ping_interval_ms: 25_000 } });
     catchUp(session);
   }
 
@@ -109,8 +111,20 @@ export function createGateway(): Gateway {
     session.seq = log.length;
   }
 
+  const readState = () => ({ read, unread: log.length - read });
+
+  /** The user has read up to a cursor of this log, and further than is known. */
+  function markRead(cursor: string): void {
+    const seq = parseInt(cursor);
+    if (!(seq > read) || seq > log.length || cursor !== cursorAt(seq)) return;
+    read = seq;
+    for (const session of sessions) session.say({ event: "doorstep.read", data: readState() });
+    pending.forEach((look) => look());
+  }
+
   function operate(session: Session, operation: { op: string; cursor?: string }): void {
     if (operation.op === "ack" && operation.cursor) acknowledged.push(operation.cursor);
+    else if (operation.op === "read" && operation.cursor) markRead(operation.cursor);
     else if (operation.op === "ping") session.say({ event: "doorstep.pong", data: {} });
     else if (operation.op === "refresh") session.say({ event: "doorstep.refreshed", data: {} });
   }
@@ -120,25 +134,27 @@ export function createGateway(): Gateway {
     return new Promise((resolve, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason));
       const waitMs = 1000 * Number(queryOf(url, "wait"));
+      const readBefore = read;
       const answer = (isLast: boolean) => {
         const refused = isRefused(token);
         const body = page(queryOf(url, "after"));
         if (refused && refused.status !== 200) resolve(refused);
-        else if (isLast || body.reset || body.notifications.length) resolve({ status: 200, body });
+        else if (isLast || body.reset || body.read !== readBefore || body.notifications.length) resolve({ status: 200, body });
         else return;
         pending.delete(look);
       };
       const look = () => soon(() => answer(false));
       pending.add(look);
       soon(() => answer(!waitMs));
+      soon(() => markRead(queryOf(url, "read")));
       setTimeout(() => soon(() => answer(true)), waitMs);
     });
   }
 
-  function page(after: string): { notifications: Notification[]; cursor: string; reset: boolean } {
+  function page(after: string): { notifications: Notification[]; cursor: string; reset: boolean; read: number } {
     const { seq, lost } = find(after);
     const notifications = log.slice(seq, seq + POLL_DEFAULT_LIMIT);
-    return { notifications, cursor: cursorAt(seq + notifications.length), reset: lost !== undefined };
+    return { notifications, cursor: cursorAt(seq + notifications.length), reset: lost !== undefined, read };
   }
 
   function tellAll(): void {
@@ -151,6 +167,9 @@ export function createGateway(): Gateway {
     token: () => tokenOf(generation),
     requests,
     acknowledged,
+    get read() {
+      return read;
+    },
     get sockets() {
       return sessions.size;
     },
@@ -177,11 +196,13 @@ export function createGateway(): Gateway {
     },
     reset(reason = "gone") {
       log = [];
+      read = 0;
       chain += 1;
       const cursor = cursorAt(0);
       for (const session of sessions) {
         session.seq = 0;
         session.say({ event: "doorstep.reset", cursor, data: { reason, cursor } });
+        session.say({ event: "doorstep.read", data: readState() });
       }
       tellAll();
     },
