@@ -2,9 +2,12 @@
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 _FORM = re.compile(r"(0|[1-9][0-9]{0,15})-([0-9a-f]{16})")
+
+ResetReason = Literal["gone", "trimmed", "diverged", "malformed"]
+"""Why a log can't be continued from a cursor; `malformed`: because it is none."""
 
 
 class CursorError(ValueError):

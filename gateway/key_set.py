@@ -79,14 +79,22 @@ class KeySet:
     async def _fetch(self) -> None:
         """Whatever a provider does or sends, the keys stay that were there before."""
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                self._keys = _keys_in(await _download(self._url))
+            self._keys = await keys_at(self._url)
             self._fetched_at = time.monotonic()
-        except Exception as exc:
-            error = str(exc) or type(exc).__name__
-            _log.warning("key_set_fetch_failed", error=error, keys_kept=len(self._keys))
+        except KeysUnavailableError as exc:
+            _log.warning("key_set_fetch_failed", error=str(exc), keys_kept=len(self._keys))
         finally:
             self._fetching = None
+
+
+async def keys_at(url: str) -> Sequence[PyJWK]:
+    """The keys that a provider has now and that can be used. Raises `KeysUnavailableError`, which says why
+    there are none."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            return _keys_in(await _download(url))
+    except Exception as exc:
+        raise KeysUnavailableError(str(exc) or type(exc).__name__) from exc
 
 
 async def _download(url: str) -> bytes:

@@ -11,7 +11,7 @@ import orjson
 
 from doorstep.config.contracts import Contract
 from doorstep.config.identifiers import RESERVED_PREFIX
-from doorstep.gateway.cursor import Cursor, CursorError
+from doorstep.gateway.cursor import Cursor, CursorError, ResetReason
 
 MAX_TOKEN_CHARS = 8192
 """The longest token, wherever it comes from."""
@@ -164,7 +164,7 @@ def welcome(
     terms: Terms,
     *,
     resumed: bool,
-    reset: str | None = None,
+    reset: ResetReason | None = None,
     read: int = 0,
     unread: int = 0,
 ) -> bytes:
@@ -181,7 +181,7 @@ def welcome(
     return _message(data, cursor)
 
 
-def reset(reason: str, cursor: Cursor) -> bytes:
+def reset(reason: ResetReason, cursor: Cursor) -> bytes:
     """The client's cursor is of no use; notifications go on after `cursor`, the page reloads its state."""
     return _message(Reset(reason=reason, cursor=str(cursor)), cursor)
 

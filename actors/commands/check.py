@@ -1,10 +1,14 @@
 """`doorstep check`: is the configuration all right?"""
 
+import asyncio
 import os
+from typing import Annotated
 
 import typer
 
+from doorstep.actors.commands.connecting import findings
 from doorstep.actors.commands.options import ConfigFile, fail, settings_or_exit
+from doorstep.actors.commands.route_text import lines_of
 from doorstep.actors.kafka.options import connection_options
 from doorstep.actors.store.redis.address import parse_target
 from doorstep.actors.store.redis.errors import StoreMisconfigured
@@ -13,16 +17,36 @@ from doorstep.config.settings import Settings, unknown_environment
 from doorstep.gateway.auth import Authenticator, AuthSetupError
 
 
-def check(config: ConfigFile = None) -> None:
-    """Check the configuration and the routes; print what is in force. Connects to nothing."""
+def check(
+    config: ConfigFile = None,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Try everything that the configuration names, too.")
+    ] = False,
+) -> None:
+    """Check the configuration and the routes; print what is in force.
+
+    With --connect, Kafka, topics, group, Redis, key set and ports are tried, and what is found is printed
+    instead, one line each. The exit status is 1 where one of them is wrong, 2 where the configuration is.
+    """
     settings = settings_or_exit(config)
     problems = problems_of(settings)
     problems += [f"{name}: no such setting" for name in unknown_environment(os.environ)]
     if problems:
         fail("\n".join(problems))
+    if connect:
+        raise typer.Exit(0 if asyncio.run(_try_all(settings)) else 1)
     typer.echo(settings.model_dump_json(indent=2))
     for route in load_routes(settings.routes).routes:
-        typer.echo(str(route), err=True)
+        typer.echo("\n".join(lines_of(route)), err=True)
+
+
+async def _try_all(settings: Settings) -> bool:
+    """Print each finding as soon as it is known; returns whether nothing is wrong."""
+    is_well = True
+    async for finding in findings(settings):
+        is_well = is_well and finding.fault is None
+        typer.secho(str(finding), fg=None if finding.fault is None else typer.colors.RED)
+    return is_well
 
 
 def problems_of(settings: Settings) -> list[str]:

@@ -1,7 +1,6 @@
 """`doorstep serve`: the whole service, until it is told to stop."""
 
 import asyncio
-import socket
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from doorstep.actors.commands.check import problems_of
 from doorstep.actors.commands.options import ConfigFile, fail, settings_or_exit
+from doorstep.actors.commands.ports import port_faults
 from doorstep.config.settings import Settings
 
 
@@ -40,12 +40,5 @@ def serve(
 
 def ports_in_use(settings: Settings) -> Iterator[str]:
     """Which of our ports others have. With a given Ray they may be those of actors that are to be adopted."""
-    if settings.ray.address is not None:
-        return
-    for section, where in (("GATEWAY", settings.gateway), ("ADMIN", settings.admin)):
-        family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
-        try:
-            socket.create_server((where.host, where.port), family=family).close()
-        except OSError as error:
-            name = f"DOORSTEP_{section}__HOST, DOORSTEP_{section}__PORT"
-            yield f"{name}: can't listen at {where.host}:{where.port}: {error.strerror}"
+    if settings.ray.address is None:
+        yield from (f"{what}: {fault}" for what, fault in port_faults(settings) if fault is not None)

@@ -5,6 +5,7 @@ import sys
 
 import structlog
 
+from doorstep.actors.commands.options import ExitStatus
 from doorstep.actors.control.cluster import Cluster, OtherActorsError, StartError
 from doorstep.actors.control.ray_errors import RayLostError
 from doorstep.actors.runtime.logging import Output, configure_logs
@@ -12,12 +13,10 @@ from doorstep.actors.runtime.signals import end_on_signals
 from doorstep.config.settings import Settings
 from doorstep.config.version import VERSION
 
-_NOT_STARTED, _BAD_SETUP, _RAY_LOST = 1, 2, 3
-
 logger = structlog.get_logger(__name__)
 
 
-async def serve_until_stopped(settings: Settings, *, replace: bool) -> int:
+async def serve_until_stopped(settings: Settings, *, replace: bool) -> ExitStatus:
     """Run everything; returns the exit status, see `doorstep serve --help`."""
     end_on_signals()
     configure_logs(settings, "serve")
@@ -29,15 +28,15 @@ async def serve_until_stopped(settings: Settings, *, replace: bool) -> int:
             await _follow(cluster)
     except OtherActorsError as error:
         logger.error("other_actors", error=str(error))
-        return _BAD_SETUP
+        return ExitStatus.BAD_SETUP
     except StartError as error:
         logger.error("not_started", error=str(error))
-        return _NOT_STARTED
+        return ExitStatus.NOT_STARTED
     except RayLostError:
-        return _RAY_LOST
+        return ExitStatus.RAY_LOST
     except asyncio.CancelledError:
         logger.info("stopped")
-    return 0
+    return ExitStatus.STOPPED
 
 
 async def _follow(cluster: Cluster) -> None:

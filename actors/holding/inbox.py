@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from doorstep.actors.store.values import Logged, Page
-from doorstep.gateway.cursor import Cursor
+from doorstep.gateway.cursor import Cursor, ResetReason
 
 # Words, not an Enum: these are compared for every push, where looking up a member would cost the most.
 State = Literal["live", "reading", "blocked"]
@@ -31,7 +31,7 @@ class Welcome:
 
     cursor: Cursor
     resumed: bool
-    reset: str | None = None
+    reset: ResetReason | None = None
     read: int = 0
     unread: int = 0
 
@@ -40,7 +40,7 @@ class Welcome:
 class Reset:
     """The subscriber's position is not part of the log any more; it goes on from `cursor`."""
 
-    reason: str
+    reason: ResetReason
     cursor: Cursor
 
 

@@ -12,7 +12,7 @@ from doorstep.actors.holding.registry import Kind
 from doorstep.actors.holding.subscriber import Home, Subscriber, message_of
 from doorstep.actors.store.values import Page, Want
 from doorstep.gateway.close_codes import CloseCode
-from doorstep.gateway.cursor import Cursor
+from doorstep.gateway.cursor import Cursor, ResetReason
 from doorstep.gateway.handover import Parcel
 from doorstep.gateway.poll import PollConnection, PollRequest
 from doorstep.gateway.problem import Problem
@@ -110,7 +110,7 @@ class PollSubscriber(Subscriber):
             self.protocol.refuse(problem)
             self._home.lingering.enter(self.user_id, self.protocol)
 
-    def _answer(self, notifications: Sequence[bytes], *, reset: str | None = None) -> None:
+    def _answer(self, notifications: Sequence[bytes], *, reset: ResetReason | None = None) -> None:
         if self._gone:
             return
         self._conclude()

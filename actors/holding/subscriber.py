@@ -15,7 +15,7 @@ from doorstep.config.settings import Settings
 from doorstep.gateway import messages
 from doorstep.gateway.auth import Claims
 from doorstep.gateway.close_codes import CloseCode
-from doorstep.gateway.cursor import Cursor
+from doorstep.gateway.cursor import Cursor, ResetReason
 from doorstep.gateway.handover import Parcel
 from doorstep.gateway.messages import Terms
 from doorstep.gateway.poll import Lingering
@@ -113,7 +113,7 @@ class Subscriber(ABC):
         self._home.fault("subscriber", error)
         self._break_off()
 
-    def _reset_in(self, step: Welcome | Reset) -> str | None:
+    def _reset_in(self, step: Welcome | Reset) -> ResetReason | None:
         """Why the client is to start over, if it is; counted."""
         reason = step.reason if isinstance(step, Reset) else step.reset
         if self._malformed and isinstance(step, Welcome):

@@ -14,7 +14,7 @@ from doorstep.actors.store.redis.calls import Call, Connection, Script
 from doorstep.actors.store.redis.link import Argument, Reply
 from doorstep.actors.store.values import Canary, Entry, Logged, Page, Want
 from doorstep.config.settings import HistorySettings
-from doorstep.gateway.cursor import Cursor
+from doorstep.gateway.cursor import Cursor, ResetReason
 
 _PAGE_BYTES = 256 * 1024
 _CALL_ENTRIES = 64
@@ -220,7 +220,7 @@ def _chain(
     return chain
 
 
-def _reason(after: Cursor, head: Cursor, *, known: bool, entries: bool) -> str | None:
+def _reason(after: Cursor, head: Cursor, *, known: bool, entries: bool) -> ResetReason | None:
     """Why nothing continues the cursor; None when that is because it is the head."""
     if after == head:
         return None

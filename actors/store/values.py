@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Literal, NamedTuple
 
 from doorstep.actors.records import Partition, StoredRecord
-from doorstep.gateway.cursor import Cursor
+from doorstep.gateway.cursor import Cursor, ResetReason
 
 Entry = tuple[str, bytes, bytes]
 """One notification to append: its user, what makes it a repeat, and its JSON object.
@@ -49,7 +49,7 @@ class Page(NamedTuple):
 
     notifications: Sequence[Logged]
     head: Cursor
-    reset: str | None
+    reset: ResetReason | None
     read: int = 0
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -36,6 +37,14 @@ def test_check_prints_what_is_in_force_without_its_secrets(run: CliRunner) -> No
     assert json.loads(result.stdout)["kafka"]["bootstrap_servers"] == "127.0.0.1:9092"
     assert "hidden" not in result.output
     assert SECRET not in result.output
+
+
+def test_check_prints_routes_for_people(run: CliRunner) -> None:
+    told = run.invoke(app, ["check"]).stderr
+    assert 'becomes     "essay.slot.assigned"' in told
+    assert "is for      the user of batch data.batch_id" in told
+    assert "batch data.entity_id or data.batch_id is user data.user_id's" in told
+    assert not re.search(r"<|object at|\w\(\w+=|frozenset", told)
 
 
 @pytest.mark.parametrize("missing", COMPLETE)

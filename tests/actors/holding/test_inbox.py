@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from doorstep.actors.holding.inbox import Inbox, OnPush, Read, ReadMark, Reset, Send, Welcome
 from doorstep.actors.store.values import Logged, Page
-from doorstep.gateway.cursor import Cursor
+from doorstep.gateway.cursor import Cursor, ResetReason
 
 START = Cursor(0, "5" * 16)
 
@@ -27,7 +27,7 @@ def cursor(seq: int, history: str = "a") -> Cursor:
     return Cursor(seq, digest(seq, history)) if seq else START
 
 
-def page(*seqs: int, head: int, reset: str | None = None, read: int = 0) -> Page:
+def page(*seqs: int, head: int, reset: ResetReason | None = None, read: int = 0) -> Page:
     return Page([logged(seq) for seq in seqs], cursor(head), reset, read)
 
 
