@@ -16,6 +16,14 @@ offsets begin again. A topic whose id is not known (before Kafka 3.1, or without
 """
 
 
+class OffsetAndMetadata(NamedTuple):
+    """What a group has committed of a partition, or is to commit."""
+
+    offset: int
+    metadata: str = ""
+    """What whoever commits it writes beside it."""
+
+
 class Beginning(Enum):
     """The oldest record that Kafka has of a partition, whatever its offset is."""
 

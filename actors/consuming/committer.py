@@ -8,7 +8,7 @@ from doorstep.actors.consuming.in_flight import InFlight
 from doorstep.actors.consuming.rollback_guard import RollbackGuard
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
-from doorstep.actors.records import Partition
+from doorstep.actors.records import OffsetAndMetadata, Partition
 from doorstep.actors.runtime.breaker import Breaker
 from doorstep.actors.store.redis.errors import StoreError
 
@@ -85,4 +85,9 @@ class Committer:
     async def _keep(self, offsets: Mapping[Partition, int]) -> frozenset[Partition]:
         """See `GroupConsumer.commit`."""
         await self._guard.keep(offsets)
-        return await self._group_consumer.commit(offsets)
+        return await self._group_consumer.commit(
+            {
+                each: OffsetAndMetadata(offset, self._guard.metadata_of(each))
+                for each, offset in offsets.items()
+            }
+        )

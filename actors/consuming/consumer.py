@@ -93,6 +93,7 @@ class Consumer:
             checkpoints,
             self._stamp,
             Rebuilding(self._connection, settings.kafka.group_id),
+            self._topics.ids,
             group=settings.kafka.group_id,
             name=f"{name}.{secrets.token_hex(4)}",
             on_lost=self._on_lost_writes,
@@ -178,7 +179,8 @@ class Consumer:
     async def _run(self) -> None:
         await self._redis.retry("check", partial(check_server, self._connection), StoreError)
         await self._redis.retry("check rights", partial(check_rights, self._connection), StoreError)
-        await self._redis.retry("stamp", self._stamp.ensure, StoreError)
+        ensure = partial(self._stamp.ensure, self._start_point.find_store_id)
+        await self._redis.retry("stamp", ensure, StoreError)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(endless(self._sweeper.run()))
             tasks.create_task(self._consume())
@@ -213,7 +215,7 @@ class Consumer:
         self._membership = Membership(
             group_consumer=group_consumer,
             assignment=assignment,
-            guard=self._guard,
+            start_point=self._start_point,
             queries=self._queries,
             topics=self._topics,
             session_timeout_s=self._settings.kafka.session_timeout_ms / 1000,

@@ -6,7 +6,7 @@ import structlog
 
 from doorstep.actors.consuming.assignment import Assignment
 from doorstep.actors.consuming.metrics import ConsumerMetrics
-from doorstep.actors.consuming.rollback_guard import RollbackGuard
+from doorstep.actors.consuming.start_point import StartPoint
 from doorstep.actors.consuming.topic_watch import TopicWatch
 from doorstep.actors.kafka.consumer_thread import GroupEvents
 from doorstep.actors.kafka.errors import KafkaUnavailableError
@@ -31,7 +31,7 @@ class Membership:
         *,
         group_consumer: GroupConsumer,
         assignment: Assignment,
-        guard: RollbackGuard,
+        start_point: StartPoint,
         queries: OffsetQueries,
         topics: TopicWatch,
         session_timeout_s: float,
@@ -45,7 +45,8 @@ class Membership:
         self.lag: dict[str, int] = {}
         """By topic, how many offsets of the assigned partitions were still unprocessed one second ago."""
         self._group_consumer = group_consumer
-        self._guard = guard
+        self._start_point = start_point
+        self._guard = start_point.guard
         self._queries = queries
         self._topics = topics
         self._session_timeout_s = session_timeout_s
@@ -114,14 +115,15 @@ class Membership:
         while True:
             try:
                 await self._guard.verify()
-                if (
-                    not self._topics.ids
-                ):  # no topic, so nothing that could have been lost: holders need not wait
-                    await self._guard.keep({})
+                await self._start_point.vouch()
             except StoreError as error:
                 self._redis.failure(error, "watch")
+            except KafkaUnavailableError as error:
+                self._redis.success("watch")
+                self._kafka.failure(error, "vouch")
             else:
                 self._redis.success("watch")
+                self._kafka.success("vouch")
             await asyncio.sleep(_WATCH_S)
 
     async def _watch_kafka(self) -> None:

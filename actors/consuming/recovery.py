@@ -27,6 +27,8 @@ class Commit:
     """Of the topic at that time; empty if it was not known."""
     rebuilt_to: int = 0
     """After a loss: the offset below which Redis was still being rebuilt."""
+    store_id: str = ""
+    """Of the store that the group was writing to; empty where a person has committed."""
 
 
 @dataclass(frozen=True, slots=True)

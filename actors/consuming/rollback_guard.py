@@ -9,7 +9,8 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from doorstep.actors.records import Partition
+from doorstep.actors.consuming.commit_metadata import CommitMetadata
+from doorstep.actors.records import Partition, TopicIds
 from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.rebuilding import Rebuilding
 from doorstep.actors.store.redis.errors import StoreLost, StoreUnavailable
@@ -26,6 +27,7 @@ class RollbackGuard:
         checkpoints: Checkpoints,
         stamp: Stamp,
         rebuilding: Rebuilding,
+        topic_ids: TopicIds,
         *,
         group: str,
         name: str,
@@ -36,13 +38,17 @@ class RollbackGuard:
         self._checkpoints = checkpoints
         self._stamp = stamp
         self._rebuilding = rebuilding
+        self._topic_ids = topic_ids
+        self._store_id = ""
         self._goals: dict[Partition, int] = {}
-        """After a loss: the offsets up to where partitions are being appended again."""
+        """After a loss: the offsets up to where partitions, also of others, are being appended again."""
         self._group = group
         self._name = name
         self._on_lost = on_lost
         self._canary: Canary | None = None
         self._identity = ""
+        self.vouches = False
+        """Whether readers know by now that the servers which there are were looked at."""
         self._verified: Sequence[Link] | None = None
         """The links to the servers that were verified."""
 
@@ -62,6 +68,7 @@ class RollbackGuard:
         if identity != self._identity or not canary.is_among(found):
             self._lose(canary)
         self._verified = links if links == self._checkpoints.links else None
+        await self._end_rebuilding({partition: each.offset for partition, each in found.items()})
 
     async def trust(self) -> Canary:
         """Like `verify`, unless that was done by the links that there are now; what an append is to look for.
@@ -91,30 +98,42 @@ class RollbackGuard:
             raise
         if self._canary is canary:
             self._canary = following
+            self.vouches = True
+        await self._end_rebuilding(offsets)
+
+    def metadata_of(self, partition: Partition) -> str:
+        """What to write beside an offset of it that was kept."""
+        topic_id, goal = self._topic_ids.get(partition[0], ""), self._goals.get(partition, 0)
+        return str(CommitMetadata(self._store_id, topic_id, goal))
+
+    async def begin_rebuilding(self, lost: Mapping[Partition, int], starts: Mapping[Partition, int]) -> None:
+        """Tell readers what is missing and will come back, before `keep` says that Redis is known.
+
+        `lost` are the offsets up to where Redis had partitions, whoever reads them: one consumer must not be
+        done with its part before another has told of its own. `starts` are where partitions are read from
+        now; what was noted of those before counts as well. Raises `StoreUnavailable`.
+        """
+        noted = await self._rebuilding.goals()
+        goals = {each: max(lost.get(each, 0), noted.get(each, 0)) for each in lost.keys() | starts.keys()}
+        ahead = {each: goal for each, goal in goals.items() if goal > starts.get(each, 0)}
+        reached = goals.keys() - ahead.keys()
+        await self._rebuilding.end(noted.keys() & reached)
+        await self._rebuilding.begin(ahead)
+        self._goals = {each: goal for each, goal in self._goals.items() if each not in reached} | ahead
+
+    async def _end_rebuilding(self, offsets: Mapping[Partition, int]) -> None:
+        """Readers need not wait any more for partitions that have got as far as their goals."""
         rebuilt = [each for each, goal in self._goals.items() if offsets.get(each, 0) >= goal]
         await self._rebuilding.end(rebuilt)
         for each in rebuilt:
             self._goals.pop(each, None)
 
-    async def begin_rebuilding(self, lost: Mapping[Partition, int], starts: Mapping[Partition, int]) -> None:
-        """Tell readers what is missing and will come back, before `keep` says that Redis is known.
-
-        `lost` are the offsets up to where Redis had partitions, `starts` where they are read from now; what a
-        consumer before has noted counts as well. Raises `StoreUnavailable`.
-        """
-        noted = await self._rebuilding.goals()
-        goals = {each: max(lost.get(each, 0), noted.get(each, 0)) for each in starts}
-        ahead = {each: goal for each, goal in goals.items() if goal > starts[each]}
-        await self._rebuilding.end(noted.keys() & goals.keys() - ahead.keys())
-        await self._rebuilding.begin(ahead)
-        self._goals |= ahead
-
     async def _begin(self) -> None:
         identity = await self._checkpoints.server_identity()
         canary = Canary(self._group, (f"!{self._name}", 0), int(time.time() * 1000))
-        await self._stamp.ensure()  # before anything is written again
+        self._store_id = await self._stamp.ensure()  # before anything is written again
         await self._checkpoints.write(self._group, {canary.partition: canary.checkpoint})
-        self._identity, self._canary = identity, canary
+        self._identity, self._canary, self.vouches = identity, canary, False
 
     def _lose(self, canary: Canary) -> None:
         """What was known before is over; told once, whoever notices it first. Raises `StoreLost`."""

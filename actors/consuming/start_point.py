@@ -7,13 +7,14 @@ from functools import partial
 import structlog
 
 from doorstep.actors.consuming.classify import Classified
+from doorstep.actors.consuming.commit_metadata import MetadataError, read_metadata
 from doorstep.actors.consuming.delivery import Delivery
 from doorstep.actors.consuming.recovery import Commit, Known, plan
 from doorstep.actors.consuming.rollback_guard import RollbackGuard
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.offset_queries import OffsetQueries
 from doorstep.actors.kafka.whole_reader import read_whole
-from doorstep.actors.records import Partition, TopicIds
+from doorstep.actors.records import OffsetAndMetadata, Partition, TopicIds
 from doorstep.actors.runtime.breaker import Breaker
 from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.redis.errors import StoreError
@@ -44,38 +45,71 @@ class StartPoint:
         Partitions of which Kafka does not tell are left out.
         """
         await self.redis.retry("verify", self.guard.verify, StoreError)
-        place = plan(await self._find_known(partitions), self.settings.start)
+        known = await self._find_known()
+        place = plan({each: known[each] for each in partitions & known.keys()}, self.settings.start)
         if place.contexts_lost:
             await self.kafka.retry("read contexts", self._read_contexts, KafkaUnavailableError)
         find = partial(self.queries.offsets_of, place.starts)
         starts = await self.kafka.retry("find offsets", find, KafkaUnavailableError)
-        begin = partial(self.guard.begin_rebuilding, place.rebuilding, starts)
+        lost = plan(known, self.settings.start).rebuilding
+        begin = partial(self.guard.begin_rebuilding, lost, starts)
         await self.redis.retry("begin to rebuild", begin, StoreError, self.guard.verify)
         return starts
 
-    async def _find_known(self, partitions: Set[Partition]) -> Mapping[Partition, Known]:
-        find_commits = partial(self.queries.committed, partitions)
-        commits = await self.kafka.retry("find commits", find_commits, KafkaUnavailableError)
+    async def vouch(self) -> None:
+        """Tell readers that Redis was looked at, and what is missing there, also without a partition to read.
+
+        Others may have all partitions, or nobody may read them now. Raises `StoreError`,
+        `KafkaUnavailableError`.
+        """
+        if not self.guard.vouches:
+            known = self._known(await self._commits(), await self._checkpoints())
+            await self.guard.begin_rebuilding(plan(known, self.settings.start).rebuilding, {})
+            await self.guard.keep({})
+
+    async def find_store_id(self) -> str | None:
+        """The id of the store that the group was writing to, as its commits tell; None where none is ours."""
+        commits = await self.kafka.retry("find commits", self._commits, KafkaUnavailableError)
+        return max((commit.store_id for commit in commits.values() if commit), default="") or None
+
+    async def _find_known(self) -> Mapping[Partition, Known]:
+        """Of all partitions, whoever reads them."""
+        commits = await self.kafka.retry("find commits", self._commits, KafkaUnavailableError)
         checkpoints = await self._find_checkpoints()
-        has_begun = any(commit is not None for commit in commits.values()) or any(
+        has_begun = any(commit and commit.is_ours for commit in commits.values()) or any(
             topic in self.event_topics for topic, _ in checkpoints
         )
         if self.settings.start == "latest" and not has_begun:
             await self.kafka.retry("checkpoint the ends", self._checkpoint_ends, KafkaUnavailableError)
             checkpoints = await self._find_checkpoints()
+        return self._known(commits, checkpoints)
+
+    def _known(
+        self, commits: Mapping[Partition, Commit | None], checkpoints: Mapping[Partition, Checkpoint]
+    ) -> Mapping[Partition, Known]:
         return {
             each: Known(
-                None if offset is None else Commit(offset),
+                commit,
                 checkpoints.get(each),
                 self.topic_ids.get(each[0], ""),
                 each[0] in self.context_topics,
             )
-            for each, offset in commits.items()
+            for each, commit in commits.items()
         }
 
+    async def _commits(self) -> Mapping[Partition, Commit | None]:
+        partitions = await self.queries.partitions_of(self.event_topics | self.context_topics)
+        found = await self.queries.committed(partitions)
+        try:
+            return {each: _commit(committed) for each, committed in found.items()}
+        except MetadataError as error:  # nothing can be done before somebody has changed that
+            raise KafkaUnavailableError(str(error)) from error
+
+    async def _checkpoints(self) -> Mapping[Partition, Checkpoint]:
+        return await self.checkpoints.read(self.settings.group_id)
+
     async def _find_checkpoints(self) -> Mapping[Partition, Checkpoint]:
-        read = partial(self.checkpoints.read, self.settings.group_id)
-        return await self.redis.retry("find checkpoints", read, StoreError)
+        return await self.redis.retry("find checkpoints", self._checkpoints, StoreError)
 
     async def _checkpoint_ends(self) -> None:
         """The group begins now: what the event topics have already is not for it."""
@@ -91,3 +125,12 @@ class StartPoint:
         async for records in read_whole(self.settings, partitions):
             batch = self.delivery.classify(records)
             await self.delivery.register(Classified(), batch.registrations)
+
+
+def _commit(found: OffsetAndMetadata | None) -> Commit | None:
+    if found is None:
+        return None
+    ours = read_metadata(found.metadata)
+    if ours is None:
+        return Commit(found.offset, is_ours=False)
+    return Commit(found.offset, True, ours.topic_id, ours.rebuilt_to, ours.store_id)

@@ -44,12 +44,13 @@ class CatchUp:
     lost writes, a reader that would be reset, or told where its log ends, waits until they are back.
     """
 
-    def __init__(self, log: Log, stamp: Stamp, redis: Breaker) -> None:
+    def __init__(self, log: Log, stamp: Stamp, redis: Breaker, *, patience_s: float = _PATIENCE_S) -> None:
         self.waiting = 0
         """Readers that wait for lost writes."""
         self._log = log
         self._stamp = stamp
         self._redis = redis
+        self._patience_s = patience_s
         self._waiting_since: float | None = None
         self._queue: deque[Reader] = deque()
         self._filled = asyncio.Event()
@@ -93,8 +94,8 @@ class CatchUp:
         now = asyncio.get_running_loop().time()
         if self._waiting_since is None:
             self._waiting_since = now
-            logger.warning("waiting_for_lost_writes", patience_s=_PATIENCE_S)
-        if now - self._waiting_since < _PATIENCE_S:
+            logger.warning("waiting_for_lost_writes", patience_s=self._patience_s)
+        if now - self._waiting_since < self._patience_s:
             self.waiting += len(batch)
             asyncio.get_running_loop().call_later(_ASK_AGAIN_S, self._again, [reader for reader, _ in batch])
             return

@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from doorstep.actors.records import Headers, Partition, StoredRecord, TopicIds
+from doorstep.actors.records import Headers, OffsetAndMetadata, Partition, StoredRecord, TopicIds
 
 _WAIT_S = 0.05
 _MOST = 1000
@@ -119,7 +119,7 @@ class ConsumerThread:
         """Fetch nothing of these, and everything of the others; `done` is called when it is so."""
         self._commands.put(lambda: self._pause(partitions, done))
 
-    def commit(self, offsets: Mapping[Partition, int]) -> asyncio.Future[CommitAnswer]:
+    def commit(self, offsets: Mapping[Partition, OffsetAndMetadata]) -> asyncio.Future[CommitAnswer]:
         """What comes of it, of each partition."""
         done = self._loop.create_future()
         self._commands.put(lambda: self._begin_commit(offsets, done))
@@ -277,9 +277,11 @@ class ConsumerThread:
         self._consumer.pause(_topic_partitions((partitions - before) & self._reading))
         self._tell(done)
 
-    def _begin_commit(self, offsets: Mapping[Partition, int], done: asyncio.Future[CommitAnswer]) -> None:
+    def _begin_commit(
+        self, offsets: Mapping[Partition, OffsetAndMetadata], done: asyncio.Future[CommitAnswer]
+    ) -> None:
         """While a rebalance is on nobody would be told of an answer, so then it is waited for."""
-        named = [TopicPartition(*partition, offset) for partition, offset in offsets.items()]
+        named = [TopicPartition(*partition, *commit) for partition, commit in offsets.items()]
         self._commits.append(done)
         try:
             if self._rebalancing:

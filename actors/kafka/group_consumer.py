@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from doorstep.actors.kafka.consumer_thread import Batch, ConsumerThread, GroupEvents
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.options import group_options
-from doorstep.actors.records import Partition, TopicIds
+from doorstep.actors.records import OffsetAndMetadata, Partition, TopicIds
 from doorstep.config.settings import KafkaSettings
 
 _COMMIT_S = 5.0
@@ -92,7 +92,7 @@ class GroupConsumer:
         """
         self._thread.pause(partitions, done)
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> frozenset[Partition]:
+    async def commit(self, offsets: Mapping[Partition, OffsetAndMetadata]) -> frozenset[Partition]:
         """Commit, one at a time; returns the partitions of which it is done.
 
         Others are no longer ours, or their topics refuse us. Raises `KafkaUnavailableError`.

@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaExcepti
 
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.options import query_options
-from doorstep.actors.records import Beginning, Partition
+from doorstep.actors.records import Beginning, OffsetAndMetadata, Partition
 from doorstep.config.settings import KafkaSettings
 
 _CALL_S = 5.0
@@ -34,12 +34,18 @@ class OffsetQueries:
         known = found.topics
         return [(topic, number) for topic in known.keys() & set(topics) for number in known[topic].partitions]
 
-    async def committed(self, partitions: Collection[Partition]) -> dict[Partition, int | None]:
-        """The group's offsets; None where nothing is committed. Partitions of which the brokers do not tell
-        are left out."""
+    async def committed(self, partitions: Collection[Partition]) -> dict[Partition, OffsetAndMetadata | None]:
+        """What the group has committed; None where that is nothing. Partitions of which the brokers do not
+        tell are left out."""
         asked = [TopicPartition(*each) for each in partitions]
         found = await self._ask("committed", lambda: self._client.committed(asked, _CALL_S))
-        return {each: None if offset < 0 else offset for each, offset in _offsets(found).items()}
+        return {
+            (each.topic, each.partition): None
+            if each.offset < 0
+            else OffsetAndMetadata(each.offset, each.metadata or "")
+            for each in found
+            if each.error is None
+        }
 
     async def offsets_of(self, starts: Mapping[Partition, int | Beginning]) -> dict[Partition, int]:
         """The same, with beginnings as the offsets they have now, and without those that nobody tells."""

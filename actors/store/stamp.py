@@ -9,7 +9,7 @@ has the digests that it had, and whoever has seen it all goes on as if nothing h
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from doorstep.actors.placement.slots import SLOTS
 from doorstep.actors.store.redis.calls import Connection, Script, command
@@ -32,9 +32,9 @@ class Stamp:
         self._keys = [connection.keys.stamp(slot) for slot in range(SLOTS if connection.sharded else 1)]
         self._remembered = remembered
 
-    async def ensure(self) -> str:
+    async def ensure(self, recall: Callable[[], Awaitable[str | None]] | None = None) -> str:
         """The store's id, on every master from now on; the one that is remembered, or a new one, where there
-        is none.
+        is none. Somebody else's memory, `recall`, is asked only where it is needed.
 
         To be called before anything is read or written. Raises `StoreUnavailable`, and `StoreMisconfigured`
         for a store in a format that this Doorstep does not know.
@@ -43,7 +43,7 @@ class Stamp:
         ids = {id_.decode() if _is_id(id_) else "" for id_ in found}
         if self._remembered is not None and ids == {self._remembered}:
             return self._remembered
-        wanted = max(ids) or self._remembered or secrets.token_hex(8)
+        wanted = max(ids) or self._remembered or (recall and await recall()) or secrets.token_hex(8)
         first, *others = self._keys
         (self._remembered,) = await self._write([first], wanted, "unless there is one")
         await self._write(others, self._remembered, "always")

@@ -24,6 +24,8 @@ from doorstep.actors.kafka.group_consumer import GroupConsumer
 from doorstep.actors.placement.topology import Topology
 from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.store.feed import Feed
+from doorstep.actors.store.redis.connection import connect
+from doorstep.actors.store.stamp import Stamp
 from doorstep.config.settings import Settings, load_settings
 from doorstep.gateway.handover import Receiver
 from doorstep.gateway.port import PublicPort
@@ -97,6 +99,9 @@ async def test_an_actor_dies_with_any_of_its_tasks(
         None, redis={"url": valkey.url}, auth={"hs256_secret": SECRET}, gateway={"port": 0}
     )
     configure_logs(settings, "tests")
+    connection = connect(settings.redis)
+    await Stamp(connection).ensure()  # where a store has none, a consumer asks Kafka, which is not there
+    await connection.close()
     monkeypatch.setattr(owner, method, _raise)
     actor = start(settings, Topology.of(holders=1, consumers=0, run_dir=run_dir))
     await until(lambda: deaths)

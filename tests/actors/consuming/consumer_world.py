@@ -15,6 +15,7 @@ from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.values import Logged, Want
 from doorstep.config.settings import ContextSettings, HistorySettings, KafkaSettings, RedisSettings, Settings
+from doorstep.gateway.cursor import Cursor
 from tests.support.dead_letters import DeadLetter, read_dead_letters
 from tests.support.names import Names
 from tests.support.publisher import Publisher
@@ -148,6 +149,15 @@ class World:
                 cursor = page.notifications[-1].cursor
         finally:
             await connection.close()
+
+    async def head(self, user: str) -> Cursor | None:
+        """The end of the user's log; None while that cannot be told."""
+        connection = connect(self.settings().redis)
+        try:
+            (head,) = await Log(connection, HistorySettings()).heads([user])
+        finally:
+            await connection.close()
+        return head
 
     async def logged(self, user: str, count: int, within_s: float = _PATIENCE_S) -> list[dict[str, Any]]:
         """The user's log once it has at least `count` notifications."""

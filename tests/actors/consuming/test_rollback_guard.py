@@ -29,6 +29,7 @@ class Guarded:
             self.checkpoints,
             Stamp(connection),
             Rebuilding(connection, "group"),
+            {},
             group="group",
             name="consumer-0.abc",
             on_lost=self._note,

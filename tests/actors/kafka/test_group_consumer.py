@@ -15,7 +15,7 @@ from doorstep.actors.kafka.consumer_thread import Batch, GroupEvents
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
 from doorstep.actors.kafka.offset_queries import OffsetQueries
-from doorstep.actors.records import Partition
+from doorstep.actors.records import OffsetAndMetadata, Partition
 from doorstep.config.settings import KafkaSettings
 from tests.support.kafka import SecureKafka
 from tests.support.names import Names
@@ -173,7 +173,9 @@ async def test_partitions_that_stay_are_read_while_others_move(topic: Topic) -> 
         released = asyncio.Event()
 
         async def slowly(_: frozenset[Partition]) -> None:
-            assert await first.consumer.commit(dict.fromkeys(first.revoked[-1], 1))
+            assert await first.consumer.commit(
+                dict.fromkeys(first.revoked[-1], OffsetAndMetadata(1, "of ours"))
+            )
             released.set()
 
         topic.produce(1)
@@ -189,7 +191,9 @@ async def test_partitions_that_stay_are_read_while_others_move(topic: Topic) -> 
         queries = OffsetQueries(topic.settings)
         committed = await queries.committed(topic.of(*range(PARTITIONS)))
         await queries.close()
-        assert committed == dict.fromkeys(stayed) | dict.fromkeys(first.revoked[0], 1)
+        assert committed == dict.fromkeys(stayed) | dict.fromkeys(
+            first.revoked[0], OffsetAndMetadata(1, "of ours")
+        )
 
 
 async def test_who_leaves_is_replaced_at_once(topic: Topic) -> None:
