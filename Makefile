@@ -27,9 +27,10 @@ demo: $(VENV)/.demo ## run the demo: broker, Valkey, Ray, services and page (mak
 
 setup-dev: $(VENV)/.dev build/types/.linked ## install what lint and tests need into .venv
 
-setup-tests: setup-dev build/kafka/.fetched ## also get the real parts the tests run on: Kafka, Java, Chromium
+setup-tests: setup-dev build/kafka/.fetched ## also get the real parts the tests run on: Kafka, Java, Chromium, Firefox
 	@tests/support/need.sh java default-jre-headless
 	@tests/support/need.sh chromium chromium
+	@tests/support/need.sh firefox-esr firefox-esr
 	@tests/support/need.sh promtool prometheus
 
 lint: setup-dev ## ruff and mypy --strict over everything, tests included

@@ -3,19 +3,15 @@
 import asyncio
 import base64
 import contextlib
-import itertools
 import json
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from doorstep.development.processes import ServerProcess
 from tests.support.components import missing, used
-
-WAIT_S = 20.0
+from tests.support.remote import WAIT_S, PageError, RemoteBrowser, RemoteTab
 
 _FLAGS = (
     "--headless",
@@ -31,22 +27,7 @@ _FLAGS = (
 )
 
 
-_UNTIL = """new Promise((done, fail) => {
-  const end = performance.now() + %(wait_ms)d;
-  const look = () => {
-    const value = %(expression)s;
-    if (value || performance.now() > end) done(value);
-    else setTimeout(look, 20);
-  };
-  look();
-})"""
-
-
-class PageError(Exception):
-    """The page raised, or did not become what was waited for."""
-
-
-class Tab:
+class Tab(RemoteTab):
     """One page."""
 
     def __init__(self, browser: "Browser", session: str) -> None:
@@ -58,7 +39,6 @@ class Tab:
         return await self._browser.call(method, self._session, wait_s, **parameters)
 
     async def open(self, url: str) -> None:
-        """Go to a page; returns at once."""
         await self.call("Page.navigate", url=url)
 
     async def reload(self) -> None:
@@ -72,22 +52,14 @@ class Tab:
             await self.until(is_new)
 
     async def evaluate(self, expression: str, wait_s: float = WAIT_S) -> Any:
-        """The value of a JavaScript expression, awaited if it is a promise. Raises `PageError`."""
         flags: dict[str, Any] = {"awaitPromise": True, "returnByValue": True, "userGesture": True}
         answer = await self.call("Runtime.evaluate", wait_s, expression=expression, **flags)
         if "exceptionDetails" in answer:
             raise PageError(f"{expression}: {answer['exceptionDetails']['exception']['description']}")
         return answer["result"].get("value")
 
-    async def until(self, expression: str, wait_s: float = WAIT_S) -> Any:
-        """Wait until an expression is true; returns its value. Raises `PageError` after `wait_s` seconds."""
-        value = await self.evaluate(
-            _UNTIL % {"expression": expression, "wait_ms": wait_s * 1000}, wait_s + WAIT_S
-        )
-        if not value:
-            text = await self.evaluate("document.body.innerText")
-            raise PageError(f"not within {wait_s:g} s: {expression}\nthe page says:\n{text}")
-        return value
+    async def close(self) -> None:
+        await self.call("Page.close")
 
     async def size(self, width: int, height: int, *, dark: bool = False) -> None:
         """The size of the window in CSS pixels, and the colour scheme that is preferred. Nothing moves."""
@@ -134,43 +106,15 @@ class Tab:
             await self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
 
-class Browser:
+class Browser(RemoteBrowser):
     """The running Chromium."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-        self._numbers = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
-
     async def tab(self) -> Tab:
-        """A new, empty page."""
-        target = await self.call("Target.createTarget", url="about:blank")
+        target = await self.call("Target.createTarget", url="about:blank", newWindow=True)
         attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         tab = Tab(self, attached["sessionId"])
         await tab.call("Page.enable")
         return tab
-
-    async def call(
-        self, method: str, session: str | None = None, wait_s: float = WAIT_S, **parameters: Any
-    ) -> dict[str, Any]:
-        """A command of the protocol, to the browser or to a page's session."""
-        number = next(self._numbers)
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
-        command = {"id": number, "method": method, "params": parameters}
-        await self._socket.send_json(command | ({"sessionId": session} if session else {}))
-        return await asyncio.wait_for(answer, wait_s)
-
-    async def listen(self) -> None:
-        """Take in what the browser says, until it closes."""
-        async for frame in self._socket:
-            message = frame.json()
-            answer = self._answers.pop(message.get("id"), None)
-            if answer is None or answer.done():
-                continue  # an event, or too late
-            if "error" in message:
-                answer.set_exception(PageError(str(message["error"])))
-            else:
-                answer.set_result(message["result"])
 
 
 @contextlib.asynccontextmanager
@@ -193,15 +137,9 @@ async def chromium(directory: Path) -> AsyncIterator[Browser]:
             timeout_s=WAIT_S,
         )
         port, path = port_file.read_text().split()
-        async with (
-            aiohttp.ClientSession() as http,
-            http.ws_connect(f"http://127.0.0.1:{port}{path}", max_msg_size=0) as socket,
-        ):
-            browser = Browser(socket)
-            listener = asyncio.create_task(browser.listen())
+        async with Browser.at(f"ws://127.0.0.1:{port}{path}") as browser:
             used["Chromium"] = (await browser.call("Browser.getVersion"))["product"].rpartition("/")[2]
             yield browser
-            listener.cancel()
     finally:
         process.kill()
 

@@ -45,6 +45,13 @@ async def serving(directory: Path) -> AsyncIterator[str]:
     """Serve the files of a directory; yields the address of its `index.html`."""
     site = web.Application()
     site.router.add_static("/", directory)
+    async with running(site) as address:
+        yield address
+
+
+@contextlib.asynccontextmanager
+async def running(site: web.Application) -> AsyncIterator[str]:
+    """Serve a site; yields the address of its `index.html`."""
     runner = web.AppRunner(site, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

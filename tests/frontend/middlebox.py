@@ -1,29 +1,52 @@
-"""What stands between some pages and the server: a box that does not understand WebSockets."""
+"""What stands between a page and the server: a network that fails, or a box that knows no WebSockets."""
 
 import asyncio
 import contextlib
 from typing import Literal
 
-Mode = Literal["through", "refuse", "strip", "hang", "cut"]
+Mode = Literal["through", "off", "silent", "refuse", "strip", "hang", "cut"]
 
 _CUT_AFTER_S = 0.25
 _BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Middlebox:
-    """Forwards 127.0.0.1:`port` to a server; its `mode` is what it does to an upgrade, and to nothing else.
+    """Forwards 127.0.0.1:`port` to a server, as its `mode` says.
 
-    `refuse` answers 502, `strip` forwards a plain GET, `hang` answers nothing, `cut` closes after 250 ms.
+    To everything: `off` closes what was there and what comes, `silent` forwards nothing more, either way.
+    To an upgrade only: `refuse` answers 502, `strip` forwards a plain GET, `hang` answers nothing, `cut`
+    closes after 250 ms.
     """
 
-    def __init__(self, target: str, mode: Mode) -> None:
+    def __init__(self, target: str, mode: Mode = "through") -> None:
         """`target` is `host:port`."""
-        self.mode = mode
         self.port = 0
         self._host, _, port = target.partition(":")
         self._target_port = int(port)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._flows = asyncio.Event()
+        self.mode = mode
+
+    @property
+    def mode(self) -> Mode:
+        """What it does now."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+        if mode == "silent":
+            self._flows.clear()
+        else:
+            self._flows.set()
+        if mode == "off":
+            self.close_connections()
+
+    def close_connections(self) -> None:
+        """End all that are there now."""
+        for task in self._connections:
+            task.cancel()
 
     async def __aenter__(self) -> "Middlebox":
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -33,8 +56,7 @@ class Middlebox:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._connections:
-            task.cancel()
+        self.close_connections()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,23 +65,30 @@ class Middlebox:
         task.add_done_callback(self._connections.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            mode = self.mode if b"upgrade: websocket" in head.lower() else "through"
-            if mode == "refuse":
-                writer.write(_BAD_GATEWAY)
-            elif mode == "hang":
-                await reader.read()
-            else:
-                await self._forward(_without_upgrade(head) if mode == "strip" else head, mode, reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._answer(await reader.readuntil(b"\r\n\r\n"), reader, writer)
+        finally:
+            writer.close()
+
+    async def _answer(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_upgrade = b"upgrade: websocket" in head.lower()
+        mode = self._mode if is_upgrade or self._mode == "off" else "through"
+        if mode == "refuse":
+            writer.write(_BAD_GATEWAY)
+        elif mode == "hang":
+            await reader.read()
+        elif mode != "off":
+            await self._forward(_without_upgrade(head) if mode == "strip" else head, mode, reader, writer)
 
     async def _forward(
         self, head: bytes, mode: Mode, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         answers, requests = await asyncio.open_connection(self._host, self._target_port)
-        requests.write(head)
-        pumps = {asyncio.create_task(_pump(reader, requests)), asyncio.create_task(_pump(answers, writer))}
+        pumps = {
+            asyncio.create_task(self._pump(reader, requests, head)),
+            asyncio.create_task(self._pump(answers, writer)),
+        }
         try:
             timeout = _CUT_AFTER_S if mode == "cut" else None
             await asyncio.wait(pumps, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -68,12 +97,15 @@ class Middlebox:
                 pump.cancel()
             requests.close()
 
-
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await source.read(1 << 16):
-            sink.write(data)
-            await sink.drain()
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, data: bytes = b""
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := data or await source.read(1 << 16):
+                await self._flows.wait()
+                sink.write(data)
+                await sink.drain()
+                data = b""
 
 
 def _without_upgrade(head: bytes) -> bytes:

@@ -1,0 +1,98 @@
+"""What Chromium and Firefox have in common when they are driven over a socket: JSON commands, and pages."""
+
+import asyncio
+import contextlib
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import aiohttp
+
+WAIT_S = 20.0
+
+_UNTIL = """new Promise((done, fail) => {
+  const end = performance.now() + %(wait_ms)d;
+  const look = () => {
+    const value = %(expression)s;
+    if (value || performance.now() > end) done(value);
+    else setTimeout(look, 20);
+  };
+  look();
+})"""
+
+
+class PageError(Exception):
+    """The page raised, or did not become what was waited for."""
+
+
+class RemoteTab(ABC):
+    """One page, as much of it as every browser can."""
+
+    @abstractmethod
+    async def open(self, url: str) -> None:
+        """Go to a page; returns at once."""
+
+    @abstractmethod
+    async def evaluate(self, expression: str, wait_s: float = WAIT_S) -> Any:
+        """The value of a JavaScript expression, awaited if it is a promise. Raises `PageError`."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close it, as its user does."""
+
+    async def until(self, expression: str, wait_s: float = WAIT_S) -> Any:
+        """Wait until an expression is true; returns its value. Raises `PageError` after `wait_s` seconds."""
+        value = await self.evaluate(
+            _UNTIL % {"expression": expression, "wait_ms": wait_s * 1000}, wait_s + WAIT_S
+        )
+        if not value:
+            text = await self.evaluate("document.body.innerText")
+            raise PageError(f"not within {wait_s:g} s: {expression}\nthe page says:\n{text}")
+        return value
+
+
+class RemoteBrowser(ABC):
+    """A running browser at the other end of a socket."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def at(cls, url: str) -> AsyncIterator[Self]:
+        """The one that listens at this address."""
+        async with aiohttp.ClientSession() as http, http.ws_connect(url, max_msg_size=0) as socket:
+            browser = cls(socket)
+            listener = asyncio.create_task(browser._listen())
+            try:
+                yield browser
+            finally:
+                listener.cancel()
+
+    @abstractmethod
+    async def tab(self) -> RemoteTab:
+        """A new, empty page that is seen."""
+
+    async def call(
+        self, method: str, session: str | None = None, wait_s: float = WAIT_S, **parameters: Any
+    ) -> dict[str, Any]:
+        """A command of the protocol, to the browser or to a page's session. Raises `PageError`."""
+        number = next(self._numbers)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        command = {"id": number, "method": method, "params": parameters}
+        await self._socket.send_json(command | ({"sessionId": session} if session else {}))
+        return await asyncio.wait_for(answer, wait_s)
+
+    async def _listen(self) -> None:
+        async for frame in self._socket:
+            message = frame.json()
+            answer = self._answers.pop(message.get("id"), None)
+            if answer is None or answer.done():
+                continue  # an event, or too late
+            if "error" in message:
+                answer.set_exception(PageError(str(message)))
+            else:
+                answer.set_result(message["result"])
