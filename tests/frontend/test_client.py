@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+import redis
 
-from doorstep.development.valkey import ValkeyProcess
 from tests.conftest import new_valkey
 from tests.demo.browser import chromium
 from tests.frontend.conftest import running
@@ -27,7 +27,7 @@ from tests.support.names import Names
 from tests.support.plugin import FigureRecorder
 from tests.support.publisher import Publisher
 from tests.support.remote import PageError, RemoteBrowser, RemoteTab
-from tests.support.servers import KafkaServer
+from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service
 
 BROWSERS: Mapping[str, Callable[[Path], contextlib.AbstractAsyncContextManager[RemoteBrowser]]] = {
@@ -155,26 +155,30 @@ class Lane:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """The Valkey of the service."""
     server = new_valkey(tmp_path_factory.mktemp("valkey"), appendonly="no")
     server.start()
-    yield server
-    server.stop()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="module")
 def service(
-    kafka: KafkaServer, store: ValkeyProcess, tmp_path_factory: pytest.TempPathFactory
+    kafka: KafkaServer, store: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """A Doorstep that pages of any origin may use, and that keeps little history."""
     settings = {"DOORSTEP_GATEWAY__ALLOWED_ORIGINS": "*", "DOORSTEP_HISTORY__MAX_COUNT": str(KEPT)}
     service = Service(
         tmp_path_factory.mktemp("doorstep"), kafka.bootstrap, store.url, Names().group(), settings
     )
-    service.start()
-    yield service
-    service.stop()
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
 
 
 @pytest.fixture(params=BROWSERS)
@@ -230,7 +234,7 @@ class World:
     """All that can fail, and the lanes on which it does."""
 
     service: Service
-    store: ValkeyProcess
+    store: ValkeyServer
     teachers: Sequence[Teacher]
     lanes: Sequence[Lane]
 
@@ -249,7 +253,7 @@ class World:
 
 @pytest.fixture
 async def world(
-    browser: RemoteBrowser, service: Service, store: ValkeyProcess, school: School, site: str
+    browser: RemoteBrowser, service: Service, store: ValkeyServer, school: School, site: str
 ) -> AsyncIterator[World]:
     """A page for each fault, in turn for each teacher; all live, and with a first event of each topic."""
     async with contextlib.AsyncExitStack() as stack:
@@ -275,7 +279,7 @@ async def lose_the_history(world: World) -> None:
 
 async def lose_everything(world: World) -> None:
     """FLUSHALL."""
-    with world.store.client() as client:
+    with redis.Redis.from_url(world.store.url) as client:
         await asyncio.to_thread(client.flushall)
 
 
