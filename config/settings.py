@@ -191,10 +191,13 @@ class Settings(BaseSettings):
     context: ContextSettings = ContextSettings()
     ray: RaySettings = RaySettings()
     holders: int = Field(default=1, ge=1)
+    """On each node of the Ray cluster."""
     consumers: int = Field(default=1, ge=1)
+    """On all nodes together."""
     routes: Path = Path(__file__).parent / "routes.toml"
     run_dir: Path | None = None
-    """Holds the Unix sockets between gateway and holders; unset: a private temporary directory."""
+    """Holds settings and Unix sockets of the actors of a node, at the same path on each; unset: a private
+    temporary directory."""
     drain_s: float = Field(default=20.0, gt=0)
     """How long a stop may take: until then sockets are sent off in waves, and consumers finish and commit."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -42,7 +42,7 @@ class MissingPartError(Exception):
 
 
 class KafkaProcess:
-    """One broker on a free port of 127.0.0.1. Data, configuration and `kafka.log` are in `directory`."""
+    """One broker on a free port of this machine. Data, configuration and `kafka.log` are in `directory`."""
 
     def __init__(
         self,
@@ -52,12 +52,15 @@ class KafkaProcess:
         *,
         java_options: Sequence[str] = (),
         listeners: Mapping[str, int] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         """`properties`: broker settings over `ONE_NODE`. `listeners`: security protocol -> port of further
-        listeners. Raises `MissingPartError` without Java or jars."""
+        listeners. `host`: the address of this machine that the plain one is at. Raises `MissingPartError`
+        without Java or jars."""
         self.version = _version(jars)
         self._java = (_java(), *java_options, "-cp", f"{jars}/*")
         self._directory = directory
+        self._host = host
         self._port = free_port()
         self._configuration = directory / "server.properties"
         self._data = directory / "data"
@@ -68,7 +71,7 @@ class KafkaProcess:
     @property
     def bootstrap(self) -> str:
         """`host:port` of its plain listener; stays the same over `stop` and `start`."""
-        return f"127.0.0.1:{self._port}"
+        return f"{self._host}:{self._port}"
 
     def start(self) -> None:
         """Start it with the data it had; returns when it serves clients. A running one is left alone.

@@ -276,7 +276,7 @@ class Receiver:
     async def start(self) -> None:
         """Listen; a socket file that a predecessor left is replaced. Raises `OSError`, `HandoverError` if the
         directory is open to others."""
-        _private_directory(self._path.parent)
+        private_directory(self._path.parent)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
@@ -444,11 +444,15 @@ def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
     return fds.tolist()
 
 
-def _private_directory(path: Path) -> None:
+def private_directory(path: Path) -> None:
+    """Make sure that it is there, and that only this user can enter it. Raises `OSError`, `HandoverError`."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mode = path.stat().st_mode
-    if stat.S_IMODE(mode) & 0o077:
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise HandoverError(f"{path} is no directory of this user")
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o077:
         raise HandoverError(
-            f"{path} can be entered by other users (mode {stat.S_IMODE(mode):o}), who could then act as any "
-            "user of Doorstep: `chmod 700` it"
+            f"{path} can be entered by other users (mode {mode:o}), who could then act as any user of "
+            "Doorstep: `chmod 700` it"
         )

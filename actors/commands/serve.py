@@ -17,7 +17,7 @@ def serve(
     config: ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address of the public port.")] = None,
     port: Annotated[int | None, typer.Option(help="Number of the public port.")] = None,
-    holders: Annotated[int | None, typer.Option(help="Holder actors.")] = None,
+    holders: Annotated[int | None, typer.Option(help="Holder actors of each node.")] = None,
     consumers: Annotated[int | None, typer.Option(help="Consumer actors.")] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace actors of another version or with other settings.")

@@ -8,13 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
+import ray
 import structlog
 from prometheus_client import Metric
 
+from doorstep.actors.control.nodes import this_node
 from doorstep.actors.control.report import Report, Status
-from doorstep.actors.placement.topology import Topology
+from doorstep.actors.placement.run_directory import RunDirectory
 from doorstep.actors.runtime.log_link import LineLink
 from doorstep.actors.runtime.logging import Output, configure_logs
+from doorstep.actors.runtime.main_task import die
 from doorstep.actors.runtime.parent import end_with_parent
 from doorstep.actors.runtime.process_metrics import ProcessMetrics
 from doorstep.config.settings import Settings
@@ -43,19 +46,20 @@ class Actor(Protocol):
 class ActorProcess(ABC):
     """Reads the settings where they are, sets up the logs, ends with its raylet, and runs one actor."""
 
-    def __init__(self, name: str, topology: Topology) -> None:
+    def __init__(self, name: str, run: RunDirectory) -> None:
         """Begin at once; called by Ray within a running event loop."""
-        settings = read_settings(topology.settings_file)
-        self._log = LineLink(topology.log_socket, sys.stderr.buffer)
+        settings = _settings_of(run)
+        self._log = LineLink(run.log_socket, sys.stderr.buffer)
         configure_logs(settings, name, self._log.text())
         sys.stdout, sys.stderr = Output("stdout"), Output("stderr")
         self._digest = digest_of(settings, VERSION)
+        self._node = this_node(settings)
         self._started_at = time.time()
-        self._restarts = _count_start(topology, name) - 1
+        self._restarts = _count_start(run) - 1
         if self._restarts:
             logger.warning("actor_restarted", restarts=self._restarts)
         try:
-            self._actor = self.make(name, settings, topology)
+            self._actor = self.make(name, settings, run)
         except Exception:
             logger.exception("actor_not_started")
             raise
@@ -63,7 +67,7 @@ class ActorProcess(ABC):
         end_with_parent(lambda: self._actor.stop(_ORPHAN_S - _LATE_S), _ORPHAN_S)
 
     @abstractmethod
-    def make(self, name: str, settings: Settings, topology: Topology) -> Actor:
+    def make(self, name: str, settings: Settings, run: RunDirectory) -> Actor:
         """The actor that runs here."""
 
     async def report(self) -> Report:
@@ -72,6 +76,7 @@ class ActorProcess(ABC):
             status=await self._actor.status(),
             version=VERSION,
             digest=self._digest,
+            node=self._node,
             pid=os.getpid(),
             started_at=self._started_at,
             restarts=self._restarts,
@@ -87,8 +92,19 @@ class ActorProcess(ABC):
             await self._actor.stop(within_s)
 
 
-def _count_start(topology: Topology, name: str) -> int:
-    """How often the actor was started, this time included: a byte in a file for each."""
-    with topology.starts_of(name).open("ab") as file:
+def _settings_of(run: RunDirectory) -> Settings:
+    """The settings in force. Where there are none (yet), this process ends: Ray starts it again, and for an
+    actor that was moved to another node perhaps on a third."""
+    try:
+        return read_settings(run.settings_file)
+    except OSError as error:
+        sys.stderr.write(f"no settings: {error}\n")
+        die()
+        raise
+
+
+def _count_start(run: RunDirectory) -> int:
+    """How often the actor was started on this node, this time included: a byte in a file for each."""
+    with run.starts_of(str(ray.get_runtime_context().get_actor_id())).open("ab") as file:
         file.write(b".")
         return file.tell()

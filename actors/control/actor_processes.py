@@ -1,15 +1,19 @@
 """The kinds of actors, created here and nowhere else; each is named in `ps` after what it is."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import ray
 
 from doorstep.actors.consuming.consumer import Consumer
 from doorstep.actors.control.actor_process import ActorProcess
+from doorstep.actors.control.fleet import Fleet
 from doorstep.actors.control.gateway_actor import Gateway
+from doorstep.actors.control.nodes import bound_to
 from doorstep.actors.control.supervisor import Supervisor
 from doorstep.actors.holding.holder import Holder
-from doorstep.actors.placement.topology import GATEWAY, SUPERVISOR, Topology
+from doorstep.actors.placement.cell import SUPERVISOR, Cell, kind_of, node_of
+from doorstep.actors.placement.run_directory import RunDirectory
 from doorstep.config.settings import Settings
 
 _CALLS_AT_ONCE = 1000
@@ -18,25 +22,25 @@ _CALLS_AT_ONCE = 1000
 class HolderProcess(ActorProcess):
     """Runs a holder."""
 
-    def make(self, name: str, settings: Settings, topology: Topology) -> Holder:
+    def make(self, name: str, settings: Settings, run: RunDirectory) -> Holder:
         """The holder."""
-        return Holder(name, settings, topology)
+        return Holder(name, settings, Cell.of(node_of(name), settings.holders), run)
 
 
 class ConsumerProcess(ActorProcess):
     """Runs a consumer."""
 
-    def make(self, name: str, settings: Settings, topology: Topology) -> Consumer:
+    def make(self, name: str, settings: Settings, run: RunDirectory) -> Consumer:
         """The consumer."""
         return Consumer(name, settings)
 
 
 class GatewayProcess(ActorProcess):
-    """Runs the gateway."""
+    """Runs a gateway."""
 
-    def make(self, name: str, settings: Settings, topology: Topology) -> Gateway:
+    def make(self, name: str, settings: Settings, run: RunDirectory) -> Gateway:
         """The gateway."""
-        self._gateway = Gateway(settings, topology)
+        self._gateway = Gateway(settings, node_of(name), run)
         return self._gateway
 
     async def drain(self, grace_s: float) -> None:
@@ -47,17 +51,27 @@ class GatewayProcess(ActorProcess):
 class SupervisorProcess(ActorProcess):
     """Runs the supervisor."""
 
-    def make(self, name: str, settings: Settings, topology: Topology) -> Supervisor:
+    def make(self, name: str, settings: Settings, run: RunDirectory) -> Supervisor:
         """The supervisor."""
-        return Supervisor(topology, create)
+        return Supervisor(Fleet(settings, run, create))
 
 
-def create(name: str, topology: Topology) -> None:
-    """Create the named actor, unless it is there. It outlives its creator; Ray restarts it when it dies.
+_PROCESSES: Mapping[str, type[ActorProcess]] = {
+    "holder": HolderProcess,
+    "consumer": ConsumerProcess,
+    "gateway": GatewayProcess,
+    "supervisor": SupervisorProcess,
+}
 
-    It is told where its settings are, not what they are: Ray keeps its arguments.
+
+def create(name: str, run: RunDirectory, node_id: str) -> None:
+    """Create the named actor on a node, or wherever Ray wants if `node_id` is empty, unless it is there.
+
+    It outlives its creator. Ray restarts it when it dies: on the same node, or anywhere if it is bound to
+    none; the supervisor on another one when its own is gone. It is told where its settings are, not what they
+    are: Ray keeps its arguments.
     """
-    process: Any = _process_of(name, topology)
+    process: Any = _PROCESSES[kind_of(name)]
     ray.remote(process).options(
         name=name,
         lifetime="detached",
@@ -65,12 +79,5 @@ def create(name: str, topology: Topology) -> None:
         num_cpus=0,
         max_restarts=-1,
         max_concurrency=_CALLS_AT_ONCE,
-    ).remote(name, topology)
-
-
-def _process_of(name: str, topology: Topology) -> type[ActorProcess]:
-    if name == SUPERVISOR:
-        return SupervisorProcess
-    if name == GATEWAY:
-        return GatewayProcess
-    return HolderProcess if name in topology.holders else ConsumerProcess
+        scheduling_strategy=bound_to(node_id, soft=name == SUPERVISOR) if node_id else "SPREAD",
+    ).remote(name, run)

@@ -7,27 +7,32 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import ray
 import structlog
+import xxhash
 from ray.util import list_named_actors
 
 from doorstep.actors.control.actor_calls import ActorCalls
 from doorstep.actors.control.actor_processes import create
+from doorstep.actors.control.fleet import Fleet
 from doorstep.actors.control.gateway_actor import GatewayStatus
 from doorstep.actors.control.given_ray import GivenRay
+from doorstep.actors.control.node_files import clear, prepare
+from doorstep.actors.control.nodes import live_nodes, run_on_all, this_node
 from doorstep.actors.control.own_ray import OwnRay
 from doorstep.actors.control.report import Report
-from doorstep.actors.control.supervisor import SupervisorStatus
-from doorstep.actors.placement.topology import GATEWAY, SUPERVISOR, Topology
+from doorstep.actors.placement.cell import SUPERVISOR, Cell
+from doorstep.actors.placement.run_directory import RunDirectory
 from doorstep.actors.runtime.log_link import LinePrinter
 from doorstep.actors.runtime.signals import take_signals_back
 from doorstep.config.settings import Settings
-from doorstep.config.settings_file import digest_of, write_settings
+from doorstep.config.settings_file import digest_of
 from doorstep.config.version import VERSION
+from doorstep.gateway.handover import HandoverError
 
 _START_S = 120.0
 _LATE_S = 3.0
@@ -54,11 +59,9 @@ class Cluster:
         """`replace`: actors that are there already, and differ, are stopped first."""
         self._settings = settings
         self._replace = replace
-        self._directory = Path(tempfile.mkdtemp(prefix="doorstep-", dir=os.environ.get("RAY_TMPDIR", _ROOT)))
-        address = settings.ray.address
-        self._ray = GivenRay(address, self._directory) if address else OwnRay(self._directory)
-        run_dir = settings.run_dir or self._directory
-        self._topology = Topology.of(holders=settings.holders, consumers=settings.consumers, run_dir=run_dir)
+        self._ray, directory = _ray_and_directory(settings)
+        self._run = RunDirectory(settings.run_dir or directory)
+        self._fleet = Fleet(settings, self._run, create)
         self._printer: LinePrinter | None = None
         self._calls = ActorCalls()
         self._is_ours = False
@@ -83,8 +86,8 @@ class Cluster:
             await self._look_for_others()
             await self._prepare_run_dir()
             self._is_ours = True
-            for name in (SUPERVISOR, *self._topology.actors):
-                create(name, self._topology)
+            await self._create_supervisor()
+            await self._fleet.reconcile()
             async with asyncio.timeout(_START_S):
                 self.url = await self._wait_for_port()
         except TimeoutError:
@@ -104,7 +107,8 @@ class Cluster:
         """Finish what is under way, end every actor, and the local Ray with all that is left of it."""
         if ray.is_initialized():
             if self._is_ours and not self._ray.is_lost:
-                await self._stop_actors((SUPERVISOR, *self._topology.actors))
+                await self._stop_actors()
+                await self._clear_run_dirs()
             await asyncio.to_thread(ray.shutdown)
         await self._ray.stop()
         if self._printer is not None:
@@ -121,18 +125,16 @@ class Cluster:
     async def _look_for_others(self) -> None:
         """Actors that are there already are ours if they are the same, after a `serve` that was killed.
         Others are replaced where that is wished, and make us give up where it is not."""
-        names = await asyncio.to_thread(list_named_actors)
-        if not names:
+        if not await asyncio.to_thread(list_named_actors):
             return
         report = await self._calls.ask(SUPERVISOR, "report", timeout_s=_ASK_S)
         theirs = report.digest if isinstance(report, Report) else "unknown"
         ours = digest_of(self._settings, VERSION)
-        if isinstance(report, Report) and theirs == ours and isinstance(report.status, SupervisorStatus):
-            self._topology = report.status.topology
+        if theirs == ours:
             logger.warning("actors_adopted", digest=ours)
         elif self._replace:
             logger.warning("actors_replaced", digest=theirs, by=ours)
-            await self._stop_actors(names)
+            await self._stop_actors()
         else:
             raise OtherActorsError(
                 f"Ray's namespace {self._settings.ray.namespace!r} has actors of another version or with "
@@ -140,39 +142,64 @@ class Cluster:
                 "another namespace (DOORSTEP_RAY__NAMESPACE)."
             )
 
-    async def _stop_actors(self, names: Sequence[str]) -> None:
+    async def _stop_actors(self) -> None:
         """In order, which is the supervisor's business; then whoever is left."""
         drain_s = self._settings.drain_s
         await self._calls.ask(SUPERVISOR, "stop", drain_s, timeout_s=drain_s + _LATE_S)
-        for name in names:
+        for name in await asyncio.to_thread(list_named_actors):
             with contextlib.suppress(ValueError):
                 ray.kill(await asyncio.to_thread(ray.get_actor, name))
         self._calls = ActorCalls()
         async with asyncio.timeout(_ASK_S):
             while True:
-                left = await asyncio.to_thread(list_named_actors)
-                if not set(left) & set(names):
+                if not await asyncio.to_thread(list_named_actors):
                     return
                 await asyncio.sleep(_LOOK_S)
 
     async def _prepare_run_dir(self) -> None:
-        run_dir = self._topology.run_dir
-        printer = LinePrinter(self._topology.log_socket, sys.stderr)
+        printer = LinePrinter(self._run.log_socket, sys.stderr)
         try:
-            run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_settings(self._topology.settings_file, self._settings)
+            prepare(self._run, self._settings)
             await printer.start()
+        except HandoverError as error:
+            raise StartError(f"run_dir: {error}") from error
         except OSError as error:
-            raise StartError(f"run_dir: can't write to {run_dir}: {error.strerror}") from error
+            raise StartError(f"run_dir: can't write to {self._run.path}: {error.strerror}") from error
         self._printer = printer
 
+    async def _create_supervisor(self) -> None:
+        nodes = await asyncio.to_thread(live_nodes, self._settings)
+        create(SUPERVISOR, self._run, nodes[this_node(self._settings)])
+
+    async def _clear_run_dirs(self) -> None:
+        """Secrets are in what the actors leave."""
+        if self._settings.ray.address is None:
+            clear(self._run)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ASK_S):
+                await run_on_all(self._settings, clear, self._run)
+
     async def _wait_for_port(self) -> str:
+        gateway = Cell.of(this_node(self._settings), self._settings.holders).gateway
         while True:
-            report = await self._calls.ask(GATEWAY, "report", timeout_s=1.0)
+            report = await self._calls.ask(gateway, "report", timeout_s=1.0)
             status = report.status if isinstance(report, Report) else None
             if isinstance(status, GatewayStatus) and status.port:
                 return f"http://{self._settings.gateway.host}:{status.port}"
             await asyncio.sleep(_LOOK_S)
+
+
+def _ray_and_directory(settings: Settings) -> tuple[GivenRay | OwnRay, Path]:
+    """The Ray of the settings, and where its nodes have the files of their actors: for a given one it follows
+    from the settings, so that whoever looks for it finds it, on every node."""
+    root = os.environ.get("RAY_TMPDIR", _ROOT)
+    address = settings.ray.address
+    if address is None:
+        directory = Path(tempfile.mkdtemp(prefix="doorstep-", dir=root))
+        return OwnRay(directory), directory
+    which = xxhash.xxh3_64_hexdigest(f"{address} {settings.ray.namespace}".encode())
+    return GivenRay(address), Path(root) / f"doorstep-{os.geteuid()}-{which[:8]}"
 
 
 def _join(address: str, namespace: str) -> None:

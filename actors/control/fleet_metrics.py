@@ -21,7 +21,11 @@ class FleetMetrics:
         self._restarts: dict[str, int] = {}
 
     def page(self, answers: Answers, said: Said) -> bytes:
-        """The page in Prometheus' text format."""
+        """The page in Prometheus' text format, of those who were asked."""
+        for gone in self._last.keys() - answers.keys():
+            self._last.pop(gone)
+        for gone in self._restarts.keys() - answers.keys():
+            self._restarts.pop(gone)
         for name, metrics in said.items():
             if not isinstance(metrics, Unreachable):
                 self._last[name] = metrics

@@ -9,7 +9,7 @@ from doorstep.actors.control.report import Report, Unreachable
 from doorstep.actors.kafka.errors import ABSENT
 
 _UNABLE = frozenset({"starting", "connecting", "joining", "settling", "draining", "stopping", "stopped"})
-_SAID_APART = frozenset({"name", "state", "breakers", "topology"})
+_SAID_APART = frozenset({"name", "state", "breakers", "actors"})
 
 Answers = Mapping[str, Report | Unreachable]
 """By the names of the actors, what each said of itself."""
@@ -102,6 +102,7 @@ def _told(answer: Report | Unreachable, since: float) -> dict[str, object]:
             name: {**fault, "since": _time(fault["since"])} for name, fault in details["faults"].items()
         }
     process = {
+        "node": answer.node,
         "pid": answer.pid,
         "started": _time(answer.started_at),
         "restarts": answer.restarts,

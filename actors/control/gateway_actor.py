@@ -12,8 +12,10 @@ from prometheus_client import Metric
 from doorstep.actors.control.actor_calls import ActorCalls
 from doorstep.actors.control.fleet_metrics import FleetMetrics
 from doorstep.actors.control.fleet_status import Answers, Since, can_take_sockets, fleet_status
-from doorstep.actors.control.report import Report, Unreachable
-from doorstep.actors.placement.topology import GATEWAY, SUPERVISOR, Topology
+from doorstep.actors.control.report import Report, Status, Unreachable
+from doorstep.actors.control.supervisor import SupervisorStatus
+from doorstep.actors.placement.cell import SUPERVISOR, Cell, consumers
+from doorstep.actors.placement.run_directory import RunDirectory
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.main_task import MainTask, endless
 from doorstep.config.routes import load_routes
@@ -46,13 +48,19 @@ class GatewayStatus:
 
 
 class Gateway:
-    """Owns both ports. It asks the other actors when a person or a probe asks it, and every five seconds."""
+    """Owns both ports of a node. It asks the other actors when a person or a probe asks it, and every five
+    seconds those of its cell, the consumers and the supervisor."""
 
-    def __init__(self, settings: Settings, topology: Topology) -> None:
+    def __init__(self, settings: Settings, node: str, run: RunDirectory) -> None:
         """Begin at once; call within a running event loop."""
         collect_rarely()
         self._settings = settings
-        self._topology = topology
+        self._node = node
+        self._cell = Cell.of(node, settings.holders)
+        self._run = run
+        self._near = (SUPERVISOR, *self._cell.actors, *consumers(settings.consumers))
+        self._far: tuple[str, ...] = ()
+        """The cells of other nodes, as far as the supervisor was heard of them."""
         self._digest = digest_of(settings, VERSION)
         self._calls = ActorCalls()
         self._since = Since()
@@ -68,7 +76,7 @@ class Gateway:
 
     async def status(self) -> GatewayStatus:
         """How it is."""
-        return GatewayStatus(GATEWAY, self._state, self._port_number, self._admin_port_number)
+        return GatewayStatus(self._cell.gateway, self._state, self._port_number, self._admin_port_number)
 
     async def metrics(self) -> Sequence[Metric]:
         """What its port counts."""
@@ -117,30 +125,30 @@ class Gateway:
                 return
 
     def _holder_of(self, user_id: str) -> Path:
-        return self._topology.socket_of(self._topology.holder_of(user_id))
+        return self._run.socket_of(self._cell.holder_of(user_id))
 
     # The others
 
     async def _look_regularly(self) -> None:
         """So that it is known since when something is so, and whether Ray still finds anybody."""
         while True:
-            await self._look()
+            await self._look(self._near)
             # Looked up each time: an answer alone would say nothing of Ray.
-            if isinstance(await ActorCalls().ask(SUPERVISOR, "report", timeout_s=_LOOK_S), Report):
+            found = await ActorCalls().ask(SUPERVISOR, "report", timeout_s=_LOOK_S)
+            if isinstance(found, Report):
                 self._ray_seen_at = time.monotonic()
+                self._hear_of_others(found.status)
             await asyncio.sleep(_LOOK_S)
 
-    async def _look(self) -> tuple[Answers, Mapping[str, float]]:
-        names = [name for name in (SUPERVISOR, *self._topology.actors) if name != GATEWAY]
-        said = await self._calls.ask_all(names, "report", timeout_s=_ASK_S)
-        answers: dict[str, Report | Unreachable] = dict(zip(names, said, strict=True))
-        answers[GATEWAY] = await self._report()
-        return answers, self._since.see(answers, time.time())
+    def _hear_of_others(self, status: Status) -> None:
+        if isinstance(status, SupervisorStatus):
+            self._far = tuple(name for name in status.actors if name not in self._near)
 
-    async def _report(self) -> Report | Unreachable:
-        """Its own, which its process has."""
-        report: Report | Unreachable = await self._calls.ask(GATEWAY, "report", timeout_s=_ASK_S)
-        return report
+    async def _look(self, names: Sequence[str]) -> tuple[Answers, Mapping[str, float]]:
+        """What each of them says of itself, and since when; of ourselves our process has it."""
+        said = await self._calls.ask_all(names, "report", timeout_s=_ASK_S)
+        answers: Answers = dict(zip(names, said, strict=True))
+        return answers, self._since.see(answers, time.time())
 
     # What its pages say
 
@@ -148,17 +156,23 @@ class Gateway:
         return time.monotonic() - self._ray_seen_at < _LOST_S
 
     async def _is_ready(self) -> bool:
-        answers, _ = await self._look()
-        return self._state == "serving" and can_take_sockets(answers, self._topology.holders)
+        answers, _ = await self._look(self._cell.holders)
+        return self._state == "serving" and can_take_sockets(answers, self._cell.holders)
 
     async def _tell_status(self) -> Mapping[str, object]:
-        answers, since = await self._look()
+        answers, since = await self._look((*self._near, *self._far))
         return fleet_status(answers, since, self._digest)
 
     async def _tell_metrics(self) -> bytes:
-        answers, _ = await self._look()
-        said = await self._calls.ask_all(answers, "metrics", timeout_s=_ASK_S)
-        return self._fleet_metrics.page(answers, dict(zip(answers, said, strict=True)))
+        """Of this node's actors: what is on another one is told there."""
+        answers, _ = await self._look(self._near)
+        ours = {name: answer for name, answer in answers.items() if self._is_near(answer)}
+        said = await self._calls.ask_all(ours, "metrics", timeout_s=_ASK_S)
+        return self._fleet_metrics.page(ours, dict(zip(ours, said, strict=True)))
+
+    def _is_near(self, answer: Report | Unreachable) -> bool:
+        """Who does not answer may be anywhere."""
+        return isinstance(answer, Unreachable) or answer.node == self._node
 
     async def _asyncapi(self) -> bytes:
         """Read when it is asked for: the routes are the consumers' business, and none of a socket's."""

@@ -1,14 +1,12 @@
 """A Ray that was there before us, and will be after us."""
 
 import asyncio
-import shutil
-from pathlib import Path
 from typing import NoReturn
 
 from doorstep.actors.control.actor_calls import ActorCalls
 from doorstep.actors.control.ray_errors import RayLostError
 from doorstep.actors.control.report import Report
-from doorstep.actors.placement.topology import SUPERVISOR
+from doorstep.actors.placement.cell import SUPERVISOR
 
 _ASK_S = 5.0
 _LOST_S = 30.0
@@ -18,9 +16,8 @@ class GivenRay:
     """The Ray at an address. All there is to see of it is whether it finds the supervisor, which it would
     restart within seconds."""
 
-    def __init__(self, address: str, directory: Path) -> None:
+    def __init__(self, address: str) -> None:
         self._address = address
-        self._directory = directory
         self.is_lost = False
 
     async def start(self) -> str:
@@ -40,5 +37,4 @@ class GivenRay:
         raise RayLostError(f"Ray at {self._address} has found no supervisor for {_LOST_S:.0f} s")
 
     async def stop(self) -> None:
-        """Leave it, and remove our directory."""
-        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        """Leave it as it is."""

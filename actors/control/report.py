@@ -24,6 +24,8 @@ class Report:
     version: str
     digest: str
     """Of version and settings: actors whose digests differ do not belong together."""
+    node: str
+    """The name of its node; empty where there is only one."""
     pid: int
     started_at: float
     """Unix seconds."""

@@ -18,8 +18,9 @@ from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.holding.registry import Registry
 from doorstep.actors.holding.subscriber import Subscriber
 from doorstep.actors.holding.waves import waves
+from doorstep.actors.placement.cell import Cell
+from doorstep.actors.placement.run_directory import RunDirectory
 from doorstep.actors.placement.slots import SLOTS, owner_of
-from doorstep.actors.placement.topology import Topology
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.main_task import MainTask, endless
@@ -62,13 +63,13 @@ class HolderStatus:
 class Holder:
     """Serves sockets and long polls. Stateless: whatever it knows, a client's cursor and the log know too."""
 
-    def __init__(self, name: str, settings: Settings, topology: Topology) -> None:
+    def __init__(self, name: str, settings: Settings, cell: Cell, run: RunDirectory) -> None:
         """Begin at once; call within a running event loop."""
         collect_rarely()
         self.settings = settings
         self.terms = _terms(settings)
         self._name = name
-        self._owned = frozenset(slot for slot in range(SLOTS) if owner_of(slot, topology.holders) == name)
+        self._owned = frozenset(slot for slot in range(SLOTS) if owner_of(slot, cell.holders) == name)
         self._registry = Registry[Subscriber](
             self._owned,
             {"socket": settings.gateway.max_sockets_per_user, "poll": settings.gateway.max_polls_per_user},
@@ -89,7 +90,7 @@ class Holder:
         self._audit = Audit(log, self._feed, self._redis, self._registry)
         self._side = SideTasks(lambda error: self.fault("task", error))
         self._admission = Admission(self, self._registry, _socket_limits(settings), self._want)
-        self._receiver = Receiver(topology.socket_of(name), self._admission.take)
+        self._receiver = Receiver(run.socket_of(name), self._admission.take)
         self._state = "starting"
         self._main_task = MainTask(self._serve())
 

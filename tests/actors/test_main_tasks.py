@@ -14,6 +14,7 @@ from doorstep.actors.consuming.committer import Committer
 from doorstep.actors.consuming.consumer import Consumer
 from doorstep.actors.consuming.membership import Membership
 from doorstep.actors.consuming.sweeper import Sweeper
+from doorstep.actors.control.fleet import Fleet
 from doorstep.actors.control.gateway_actor import Gateway
 from doorstep.actors.control.supervisor import Supervisor
 from doorstep.actors.holding.audit import Audit
@@ -21,7 +22,8 @@ from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.kafka.group_consumer import GroupConsumer
-from doorstep.actors.placement.topology import Topology
+from doorstep.actors.placement.cell import HERE, Cell
+from doorstep.actors.placement.run_directory import RunDirectory
 from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.redis.connection import connect
@@ -40,20 +42,20 @@ class Actor(Protocol):
     async def stop(self, within_s: float) -> None: ...
 
 
-def holder(settings: Settings, topology: Topology) -> Actor:
-    return Holder("holder-0", settings, topology)
+def holder(settings: Settings, run: RunDirectory) -> Actor:
+    return Holder("holder-0", settings, Cell.of(HERE, 1), run)
 
 
-def consumer(settings: Settings, _: Topology) -> Actor:
+def consumer(settings: Settings, _: RunDirectory) -> Actor:
     return Consumer("consumer-0", settings)
 
 
-def gateway(settings: Settings, topology: Topology) -> Actor:
-    return Gateway(settings, topology)
+def gateway(settings: Settings, run: RunDirectory) -> Actor:
+    return Gateway(settings, HERE, run)
 
 
-def supervisor(_: Settings, topology: Topology) -> Actor:
-    return Supervisor(topology, lambda *_: None)
+def supervisor(settings: Settings, run: RunDirectory) -> Actor:
+    return Supervisor(Fleet(settings, run, lambda *_: None))
 
 
 async def _raise(*_: object) -> None:
@@ -86,7 +88,7 @@ async def until(holds: Callable[[], Any], within_s: float = 30) -> None:
 )
 async def test_an_actor_dies_with_any_of_its_tasks(
     *,
-    start: Callable[[Settings, Topology], Actor],
+    start: Callable[[Settings, RunDirectory], Actor],
     owner: type,
     method: str,
     valkey: ValkeyServer,
@@ -103,7 +105,7 @@ async def test_an_actor_dies_with_any_of_its_tasks(
     await Stamp(connection).ensure()  # where a store has none, a consumer asks Kafka, which is not there
     await connection.close()
     monkeypatch.setattr(owner, method, _raise)
-    actor = start(settings, Topology.of(holders=1, consumers=0, run_dir=run_dir))
+    actor = start(settings, RunDirectory(run_dir))
     await until(lambda: deaths)
     assert "LookupError: injected" in "".join(capfd.readouterr())
     if start is not supervisor:  # which would ask Ray for the others

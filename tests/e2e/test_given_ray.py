@@ -74,7 +74,7 @@ def test_the_same_actors_are_adopted_and_others_refused_or_replaced(
     changed = service.changed(DOORSTEP_HISTORY__MAX_COUNT="77")
     changed.process.start()
     assert changed.process.wait(60) == 2
-    digest = service.status()["actors"]["holder-0"]["process"]["digest"]
+    digest = service.status()["actors"]["supervisor"]["process"]["digest"]
     assert digest in events(changed)["other_actors"]
 
     replacing = service.changed("--replace", DOORSTEP_HISTORY__MAX_COUNT="77")

@@ -406,6 +406,14 @@ async def test_a_directory_that_others_can_enter_is_refused(open_directory: Path
         await Receiver(open_directory / "holder", Inbox().put).start()
 
 
+async def test_a_directory_of_another_user_is_refused(
+    private_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: private_directory.stat().st_uid + 1)
+    with pytest.raises(HandoverError, match="no directory of this user"):
+        await Receiver(private_directory / "holder", Inbox().put).start()
+
+
 async def test_the_directory_is_made_private(private_directory: Path) -> None:
     async with receiving(private_directory / "run" / "doorstep"):
         assert (private_directory / "run" / "doorstep").stat().st_mode & 0o777 == 0o700

@@ -43,13 +43,21 @@ PROPERTIES = {
 
 
 def kafka_process(
-    directory: Path, properties: Mapping[str, str], listeners: Mapping[str, int] | None = None
+    directory: Path,
+    properties: Mapping[str, str],
+    listeners: Mapping[str, int] | None = None,
+    host: str = "127.0.0.1",
 ) -> KafkaProcess:
     """A broker, not started yet, with `properties` over the usual ones of the tests; skips the test where
     there is no Java or no Kafka."""
     try:
         return KafkaProcess(
-            directory, JARS, PROPERTIES | dict(properties), java_options=_JAVA_OPTIONS, listeners=listeners
+            directory,
+            JARS,
+            PROPERTIES | dict(properties),
+            java_options=_JAVA_OPTIONS,
+            listeners=listeners,
+            host=host,
         )
     except MissingPartError as error:
         missing(error.name, error.remedy)

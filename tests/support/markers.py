@@ -6,7 +6,7 @@
 from collections.abc import Collection, Mapping
 
 BY_FIXTURE: Mapping[str, frozenset[str]] = {
-    "kafka": frozenset({"kafka", "kafka_factory", "secure_kafka", "broker"}),
+    "kafka": frozenset({"kafka", "kafka_factory", "secure_kafka", "broker", "site"}),
     "valkey": frozenset(
         {
             "_shared_valkey",
@@ -16,9 +16,10 @@ BY_FIXTURE: Mapping[str, frozenset[str]] = {
             "cluster",
             "watched",
             "store",
+            "site",
         }
     ),
-    "ray": frozenset({"launch", "command", "demo", "run_shipped"}),
+    "ray": frozenset({"launch", "command", "demo", "run_shipped", "site"}),
     "browser": frozenset({"browser", "built", "chromium"}),
     "containers": frozenset({"deployment"}),
 }

@@ -27,7 +27,7 @@ class AnyStatus:
 
 
 def report(name: str, state: str = "serving", *breakers: BreakerStatus, digest: str = "d") -> Report:
-    return Report(AnyStatus(name, state, breakers), "1.0", digest, 7, 5.0, 2)
+    return Report(AnyStatus(name, state, breakers), "1.0", digest, "", 7, 5.0, 2)
 
 
 def opened(name: str, reason: str) -> BreakerStatus:
@@ -60,7 +60,7 @@ def test_two_open_breakers_of_one_name_are_both_told() -> None:
 def test_topics_that_are_held_up_are_told_but_not_those_that_are_still_to_come() -> None:
     faults = {"dead": KafkaFault(ABSENT, 1.0), "slots/4": KafkaFault("nobody leads it", 2.0)}
     status = AnyStatus("consumer-0", "running", faults=faults)
-    answers = {"consumer-0": Report(status, "1.0", "d", 7, 5.0, 2)}
+    answers = {"consumer-0": Report(status, "1.0", "d", "", 7, 5.0, 2)}
     (trouble,) = troubles_of(answers, {}, "d")
     assert (trouble.what, trouble.state, trouble.reason) == ("slots/4", "faulty", "nobody leads it")
     told = orjson.loads(orjson.dumps(fleet_status(answers, {"consumer-0": 1.0}, "d")))
@@ -107,6 +107,12 @@ def test_who_is_away_is_shown_with_what_it_said_last() -> None:
     assert 'doorstep_pushes_total{actor="holder-0"} 3.0' in page
     assert 'doorstep_actor_up{actor="holder-0"} 0.0' in page
     assert 'doorstep_actor_restarts_total{actor="holder-0"} 2.0' in page
+
+
+def test_who_has_gone_to_another_node_is_told_there_only() -> None:
+    fleet, counted = FleetMetrics(), HolderMetrics()
+    fleet.page({"consumer-0": report("consumer-0")}, {"consumer-0": counted.collect()})
+    assert b"consumer-0" not in fleet.page({"holder-0": report("holder-0")}, {"holder-0": counted.collect()})
 
 
 def test_metrics_of_many_actors_are_one_page() -> None:

@@ -26,8 +26,9 @@ from doorstep.actors.holding import audit as audit_module
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.holding.poll_subscriber import PollSubscriber
 from doorstep.actors.holding.socket_subscriber import SocketSubscriber
+from doorstep.actors.placement.cell import HERE, Cell
+from doorstep.actors.placement.run_directory import RunDirectory
 from doorstep.actors.placement.slots import slot_of
-from doorstep.actors.placement.topology import Topology
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.connection import connect
@@ -141,10 +142,10 @@ async def world(valkey: ValkeyServer, run_dir: Path, **flags: Any) -> AsyncItera
         None, redis={"url": valkey.url}, auth={"hs256_secret": SECRET, **flags.pop("auth", {})}, **flags
     )
     settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": 0})})
-    topology = Topology.of(holders=1, consumers=0, run_dir=run_dir)
-    holder = Holder("holder-0", settings, topology)
+    run = RunDirectory(run_dir)
+    holder = Holder("holder-0", settings, Cell.of(HERE, 1), run)
     authenticator = Authenticator(settings.auth)
-    port = PublicPort(settings.gateway, authenticator, lambda _: topology.socket_of("holder-0"), {})
+    port = PublicPort(settings.gateway, authenticator, lambda _: run.socket_of("holder-0"), {})
     connection = connect(settings.redis)
     await stamp(connection)
     try:

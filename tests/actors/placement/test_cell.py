@@ -1,12 +1,11 @@
-"""Slots, owners, and what a supervisor is to do."""
+"""Slots, their owners, and the names of actors."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from doorstep.actors.placement.cell import HERE, SUPERVISOR, Cell, consumers, kind_of, node_of
 from doorstep.actors.placement.slots import SLOTS, owner_of, slot_of
-from doorstep.actors.placement.topology import Start, Stop, Topology, plan
 
 
 def test_a_slot_never_changes_with_machine_or_version() -> None:
@@ -35,13 +34,17 @@ def test_no_holder_is_an_error() -> None:
         owner_of(1, [])
 
 
-def test_everybody_has_a_name_and_a_holder_a_socket(tmp_path: Path) -> None:
-    topology = Topology.of(holders=2, consumers=1, run_dir=tmp_path)
-    assert topology.actors == ("holder-0", "holder-1", "consumer-0", "gateway")
-    assert topology.socket_of("holder-1") == tmp_path / "holder-1.sock"
-    assert topology.holder_of("u1") in topology.holders
+@pytest.mark.parametrize(("node", "at"), [(HERE, ""), ("ab12", "@ab12")])
+def test_the_actors_of_a_cell_say_what_they_are_and_where(node: str, at: str) -> None:
+    cell = Cell.of(node, 2)
+    assert cell.actors == (f"holder-0{at}", f"holder-1{at}", f"gateway{at}")
+    assert [kind_of(name) for name in cell.actors] == ["holder", "holder", "gateway"]
+    assert {node_of(name) for name in cell.actors} == {node}
+    assert cell.holder_of("u1") in cell.holders
 
 
-def test_a_plan_starts_what_is_missing_and_stops_what_is_too_much() -> None:
-    assert plan(["a", "b"], {"a", "b"}) == []
-    assert plan(["a", "b"], {"b", "z", "y"}) == [Start("a"), Stop("y"), Stop("z")]
+def test_consumers_and_the_supervisor_belong_to_no_node() -> None:
+    names = [*consumers(2), SUPERVISOR]
+    assert names == ["consumer-0", "consumer-1", "supervisor"]
+    assert [kind_of(name) for name in names] == ["consumer", "consumer", "supervisor"]
+    assert {node_of(name) for name in names} == {""}

@@ -1,0 +1,126 @@
+"""Machines of their own on this one, for Ray: network, mount, PID and IPC namespaces, on a bridge.
+
+Each has its own `/mnt` for the files of Ray and Doorstep, so that nobody reaches another machine by one.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+
+from doorstep.development.processes import ServerProcess
+from tests.support.components import missing
+
+_TOOLS = ("ip", "unshare", "nsenter")
+_START_S = 10.0
+_LIFE = """
+set -e
+mount --make-rprivate /
+mount -t proc proc /proc
+mount -t tmpfs machine /mnt
+mount -t tmpfs machine /dev/shm
+ip link set lo up
+echo ready
+exec sleep infinity
+"""
+TEMPORARY = {"RAY_TMPDIR": "/mnt"}
+"""What keeps files of Ray and Doorstep in a machine."""
+
+
+class Machine:
+    """One machine. Nothing of it is left when it is switched off."""
+
+    def __init__(self, address: str, directory: Path) -> None:
+        """`directory`, of this machine, gets its logs."""
+        self.address = address
+        self._directory = directory
+        life = ["unshare", "--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "sh", "-c", _LIFE]
+        self._life = ServerProcess(life, log=directory / f"{address}.log")
+
+    def switch_on(self, bridge: str, interface: str) -> None:
+        """Start it, and connect it to the bridge."""
+        self._life.start()
+        self._life.wait_until(lambda: self._life.output() == "ready", timeout_s=_START_S)
+        peer = ("peer", "name", "eth0", "netns", str(self._init.pid))
+        _ip("link", "add", interface, "type", "veth", *peer)
+        _ip("link", "set", interface, "master", bridge, "up")
+        self.run("ip", "address", "add", f"{self.address}/24", "dev", "eth0")
+        self.run("ip", "link", "set", "eth0", "up")
+
+    def switch_off(self) -> None:
+        """Pull the plug."""
+        self._life.kill()
+
+    def run(self, *command: str, env: Mapping[str, str] | None = None) -> str:
+        """Run a command on it; what it printed. Raises `AssertionError` where it fails."""
+        done = subprocess.run(
+            [*self._enter, *command],
+            env={**os.environ, **TEMPORARY, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command} on {self.address}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def process(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> ServerProcess:
+        """A command that goes on, not started yet, with its log."""
+        log = self._directory / f"{name}.log"
+        return ServerProcess([*self._enter, *command], log=log, env={**TEMPORARY, **env})
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Its processes that are called so (`raylet`, `ray::HolderProcess`, …), the oldest first."""
+        space = _space_of(self._init)
+        return [each for each in psutil.process_iter() if _is_called(each, name) and _space_of(each) == space]
+
+    @property
+    def _init(self) -> psutil.Process:
+        (init,) = psutil.Process(self._life.pid).children()
+        return init
+
+    @property
+    def _enter(self) -> tuple[str, ...]:
+        return ("nsenter", "--target", str(self._init.pid), "--net", "--mount", "--pid", "--ipc", "--")
+
+
+@contextmanager
+def machines(number: int, directory: Path) -> Iterator[tuple[str, list[Machine]]]:
+    """The address of this machine, and that many others; skips the test where there can be none."""
+    lacking = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    if lacking or os.geteuid() != 0:
+        missing("network namespaces", "run the tests on Linux as root, with iproute2 and util-linux")
+    net = f"10.77.{os.getpid() % 250}"
+    bridge = f"ds{os.getpid() % 100_000}"
+    with ExitStack() as stack:
+        _ip("link", "add", bridge, "type", "bridge")
+        stack.callback(_ip, "link", "delete", bridge)
+        _ip("address", "add", f"{net}.1/24", "dev", bridge)
+        _ip("link", "set", bridge, "up")
+        made = [Machine(f"{net}.{which + 2}", directory) for which in range(number)]
+        for which, machine in enumerate(made):
+            stack.callback(machine.switch_off)
+            machine.switch_on(bridge, f"{bridge}.{which}")
+        yield f"{net}.1", made
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+def _is_called(process: psutil.Process, name: str) -> bool:
+    try:
+        return name in (process.name(), *process.cmdline()[:1])
+    except psutil.Error:
+        return False
+
+
+def _space_of(process: psutil.Process) -> Path | None:
+    try:
+        return Path(f"/proc/{process.pid}/ns/pid").readlink()
+    except OSError:
+        return None
