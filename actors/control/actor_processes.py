@@ -53,7 +53,12 @@ class SupervisorProcess(ActorProcess):
 
     def make(self, name: str, settings: Settings, run: RunDirectory) -> Supervisor:
         """The supervisor."""
-        return Supervisor(Fleet(settings, run, create))
+        self._supervisor = Supervisor(Fleet(settings, run, create))
+        return self._supervisor
+
+    async def stop_fleet(self, within_s: float) -> None:
+        """See `Supervisor.stop_fleet`."""
+        await self._supervisor.stop_fleet(within_s)
 
 
 _PROCESSES: Mapping[str, type[ActorProcess]] = {

@@ -145,7 +145,7 @@ class Cluster:
     async def _stop_actors(self) -> None:
         """In order, which is the supervisor's business; then whoever is left."""
         drain_s = self._settings.drain_s
-        await self._calls.ask(SUPERVISOR, "stop", drain_s, timeout_s=drain_s + _LATE_S)
+        await self._calls.ask(SUPERVISOR, "stop_fleet", drain_s, timeout_s=drain_s + _LATE_S)
         for name in await asyncio.to_thread(list_named_actors):
             with contextlib.suppress(ValueError):
                 ray.kill(await asyncio.to_thread(ray.get_actor, name))

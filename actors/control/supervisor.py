@@ -53,6 +53,11 @@ class Supervisor:
         return []
 
     async def stop(self, within_s: float) -> None:
+        """Look after nobody any more, and leave them alone: Ray starts another supervisor elsewhere."""
+        self._state = "stopping"
+        await self._main_task.stop()
+
+    async def stop_fleet(self, within_s: float) -> None:
         """Stop everybody in order, within that many seconds: gateways are ready no more, sockets are sent off
         in waves, consumers finish and leave, gateways end. Each has what those before left of it.
         """

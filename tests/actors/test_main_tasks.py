@@ -108,8 +108,7 @@ async def test_an_actor_dies_with_any_of_its_tasks(
     actor = start(settings, RunDirectory(run_dir))
     await until(lambda: deaths)
     assert "LookupError: injected" in "".join(capfd.readouterr())
-    if start is not supervisor:  # which would ask Ray for the others
-        await actor.stop(5)
+    await actor.stop(5)
     deaths.clear()
 
 
