@@ -14,11 +14,24 @@ from doorstep.development.processes import ServerProcess
 from tests.demo.browser import Browser, Tab
 from tests.demo.command import START_S, DemoCommand
 from tests.frontend.conftest import ARTIFACTS, FRONTEND, ROOT, npm
-from tests.frontend.guide import GUIDE, Project, blocks_of, section
+from tests.frontend.guide import GUIDE, Block, Project, blocks_of, section
 
 pytestmark = pytest.mark.timeout(2 * START_S)
 
 QUICK_START = 2
+
+OWN_EVENTS = """import { connect } from "@doorstep/client";
+
+const connection = connect({ url: "/", token: () => "" });
+connection.on("batch.completed", ({ data }) => data.batch_name.toUpperCase());
+connection.on("essay.slot.assigned", ({ data }) => data.essay_id.toUpperCase());
+connection.onAny((it) => (it.event === "batch.completed" ? it.data.batch_name.toUpperCase() : ""));
+// @ts-expect-error: of fields that nobody declared nothing is known
+connection.on("batch.completed", ({ data }) => data.batch_names.length);
+// @ts-expect-error: nor of events
+connection.on("batch.renamed", ({ data }) => data.batch_name.toUpperCase());
+"""
+"""What the types of the guide's `src/events.ts` allow, and what not."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +41,7 @@ def project(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     made.copy(blocks_of(section(QUICK_START)))
     made.compile()
     made.build()
-    made.copy(blocks_of(GUIDE.read_text()))
+    made.copy([*blocks_of(GUIDE.read_text()), Block("ts", "src/own-events.ts", OWN_EVENTS)])
     made.compile()
     made.test()
     made.build()
