@@ -118,13 +118,10 @@ class Assignment:
         """Offsets that were read and are not committed."""
         return self._flight.size
 
-    def lag(self, ends: Mapping[Partition, int]) -> dict[str, int]:
-        """By topic, how many offsets before these ends are not done with."""
-        by_topic: dict[str, int] = {}
-        for partition, done in self._flight.positions().items():
-            behind = max(ends.get(partition, done) - done, 0)
-            by_topic[partition[0]] = by_topic.get(partition[0], 0) + behind
-        return by_topic
+    def lag(self, ends: Mapping[Partition, int]) -> dict[Partition, int]:
+        """How many offsets before these ends are not done with."""
+        done = self._flight.positions()
+        return {each: max(ends.get(each, reached) - reached, 0) for each, reached in done.items()}
 
     # Partitions come and go
 
@@ -254,6 +251,13 @@ class Assignment:
             self._work_done.clear()
             if self._more is not None and not self._more.done():
                 self._more.set_result(None)
+
+    def catch_up(self, ends: Mapping[Partition, int]) -> None:
+        """Of these partitions there is nothing before these ends but what was taken."""
+        self._flight.skip_to(ends)
+        if self._flight.is_tight:
+            self._committer.hurry()
+        self._regulate()
 
     async def _work(self) -> None:
         while True:

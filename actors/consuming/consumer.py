@@ -24,6 +24,7 @@ from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
 from doorstep.actors.kafka.offset_queries import OffsetQueries
 from doorstep.actors.kafka.topic_queries import TopicQueries
+from doorstep.actors.records import Partition
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.main_task import MainTask, endless
@@ -141,13 +142,13 @@ class Consumer:
             partitions=_named(assignment.assigned if assignment else ()),
             paused=_named(assignment.paused if assignment else ()),
             faults=self._faults.all,
-            lag=self._membership.lag if self._membership else {},
+            lag=_by_topic(self._membership.lag if self._membership else {}),
         )
 
     async def metrics(self) -> Sequence[Metric]:
         """Everything it counts."""
         membership = self._membership
-        self._metrics.set_lag(membership.lag if membership else {})
+        self._metrics.set_lag(membership.lag if membership else {}, membership.unstable if membership else {})
         self._metrics.log_repairs.inc(self._log.repairs)
         self._log.repairs = 0
         self._metrics.log_repairs.inc(self._contexts.repairs)
@@ -250,3 +251,10 @@ class Consumer:
 
 def _named(partitions: Iterable[tuple[str, int]]) -> tuple[str, ...]:
     return tuple(f"{topic}/{number}" for topic, number in sorted(partitions))
+
+
+def _by_topic(lag: Mapping[Partition, int]) -> dict[str, int]:
+    return {
+        topic: sum(records for (name, _), records in lag.items() if name == topic)
+        for topic in sorted({name for name, _ in lag})
+    }

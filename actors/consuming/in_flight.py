@@ -92,6 +92,14 @@ class InFlight:
         self._count(partition, offsets.position - before)
         return Ticket(partition, offsets, numbers)
 
+    def skip_to(self, ends: Mapping[Partition, int]) -> None:
+        """No record of these partitions is left before these offsets that was not read."""
+        for partition in self._offsets.keys() & ends.keys():
+            offsets = self._offsets[partition]
+            before = offsets.position
+            offsets.skip_to(ends[partition])
+            self._count(partition, offsets.position - before)
+
     def room(self, *, only_apart: bool = False) -> int:
         """How many records may be read now, of the topics apart alone or of all: many or none.
 

@@ -1,6 +1,7 @@
 """One membership in the consumer group, and all that goes on while it lasts."""
 
 import asyncio
+from collections.abc import Mapping
 
 import structlog
 
@@ -42,8 +43,11 @@ class Membership:
         self.assignment = assignment
         self.joined = False
         """Whether the group has given it its part, even if that is no partition."""
-        self.lag: dict[str, int] = {}
-        """By topic, how many offsets of the assigned partitions were still unprocessed one second ago."""
+        self.lag: Mapping[Partition, int] = {}
+        """How many offsets of the assigned partitions, up to the last stable one, were still unprocessed one
+        second ago."""
+        self.unstable: Mapping[Partition, int] = {}
+        """How many offsets follow the last stable one: an open transaction holds them back."""
         self._group_consumer = group_consumer
         self._start_point = start_point
         self._guard = start_point.guard
@@ -63,6 +67,7 @@ class Membership:
             on_revoked=self._revoked,
             on_lost=self._lost,
             on_records=self.assignment.take,
+            on_caught_up=self.assignment.catch_up,
         )
         async with asyncio.TaskGroup() as tasks:
             self.assignment.start(tasks)
@@ -141,4 +146,8 @@ class Membership:
         if anew:
             self.assignment.begin_anew(anew)
         self.assignment.apply_pauses()
-        self.lag = self.assignment.lag(await self._queries.ends(self._topics.sound(self.assignment.assigned)))
+        sound = self._topics.sound(self.assignment.assigned)
+        tops = await self._queries.high_watermarks(sound)  # first, or what comes in between looked unstable
+        ends = await self._queries.ends(sound)
+        self.lag = self.assignment.lag(ends)
+        self.unstable = {each: max(tops[each] - ends[each], 0) for each in tops.keys() & ends.keys()}

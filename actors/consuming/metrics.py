@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
+from doorstep.actors.records import Partition
 from doorstep.actors.runtime.redis_metrics import redis_round_trips
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -22,8 +23,14 @@ class ConsumerMetrics:
         )
         self._lag = Gauge(
             "doorstep_consumer_lag_records",
-            "Records of the assigned partitions that are not done with, by topic.",
-            ["topic"],
+            "Records of the assigned partitions that are not done with, up to the last stable offset.",
+            ["topic", "partition"],
+            registry=self._registry,
+        )
+        self._unstable = Gauge(
+            "doorstep_consumer_unstable_records",
+            "Records of the assigned partitions after the last stable offset: a transaction is open.",
+            ["topic", "partition"],
             registry=self._registry,
         )
         self._breakers = Gauge(
@@ -70,11 +77,12 @@ class ConsumerMetrics:
             if amount:
                 self._records.labels(outcome, reason).inc(amount)
 
-    def set_lag(self, by_topic: Mapping[str, int]) -> None:
-        """How far behind the ends of its topics this consumer is."""
-        self._lag.clear()
-        for topic, records in by_topic.items():
-            self._lag.labels(topic).set(records)
+    def set_lag(self, lag: Mapping[Partition, int], unstable: Mapping[Partition, int]) -> None:
+        """How far behind the ends of its partitions it is, and how much is held back after them."""
+        for gauge, records in (self._lag, lag), (self._unstable, unstable):
+            gauge.clear()
+            for (topic, number), amount in records.items():
+                gauge.labels(topic, number).set(amount)
 
     def set_breaker(self, name: str, *, is_open: bool) -> None:
         """A breaker has opened or closed."""

@@ -57,6 +57,10 @@ class Offsets:
             self._unacknowledged.add(offset)
             self._position = offset + 1
 
+    def skip_to(self, position: int) -> None:
+        """Note that no record is left before `position` that was not read."""
+        self._position = max(self._position, position)
+
     def acknowledge(self, *offsets: int) -> None:
         """Note that the records at `offsets` are done: appended, parked, dead-lettered or skipped.
 

@@ -52,6 +52,9 @@ class GroupEvents:
     on_lost: Callable[[frozenset[Partition]], None]
     """These have gone to others already."""
     on_records: Callable[[Batch], None]
+    on_caught_up: Callable[[Mapping[Partition, int]], None]
+    """Every record of these before these offsets has come; what else there is, are markers of transactions,
+    and what was aborted."""
 
 
 class ConsumerThread:
@@ -196,17 +199,20 @@ class ConsumerThread:
         messages = self._consumer.consume(most, wait_s)
         for message in messages:
             error = message.error()
-            if error is not None:
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 self._complain(message.topic(), error)
         return messages
 
     def _hand_over(self, room: int) -> None:
         messages, self._held = self._held[:room], self._held[room:]
         for first in range(0, len(messages), _PIECE):
-            batch = self._by_partition(messages[first : first + _PIECE])
+            piece = messages[first : first + _PIECE]
+            batch, ends = self._by_partition(piece), self._ends(piece)
             if batch:
                 self._tell(self._events.on_records, batch)
-        self._handed_at = time.monotonic()
+                self._handed_at = time.monotonic()
+            if ends:
+                self._tell(self._events.on_caught_up, ends)
 
     def _by_partition(self, messages: Iterable[Message]) -> Batch:
         """As records of the partitions that are read; those of others came before they were taken away."""
@@ -223,6 +229,22 @@ class ConsumerThread:
                 batch[topic, number].append(record)
         self._handed += sum(map(len, batch.values()))
         return batch
+
+    def _ends(self, messages: Iterable[Message]) -> dict[Partition, int]:
+        """The partitions that were read to their ends, and these."""
+        ends: dict[Partition, int] = {}
+        for message in messages:
+            topic, number, offset, error = (
+                message.topic(),
+                message.partition(),
+                message.offset(),
+                message.error(),
+            )
+            if error is None or topic is None or number is None or offset is None:
+                continue
+            if error.code() == KafkaError._PARTITION_EOF and (topic, number) in self._reading:
+                ends[topic, number] = offset
+        return ends
 
     # Rebalances, in a call of `consume`
 

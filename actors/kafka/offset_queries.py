@@ -26,6 +26,7 @@ class OffsetQueries:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._client = Consumer(query_options(kafka))
+        self._uncommitted = Consumer(query_options(kafka) | {"isolation.level": "read_uncommitted"})
         self._turn = asyncio.Lock()
 
     async def partitions_of(self, topics: Collection[str]) -> list[Partition]:
@@ -50,33 +51,43 @@ class OffsetQueries:
     async def offsets_of(self, starts: Mapping[Partition, int | Beginning]) -> dict[Partition, int]:
         """The same, with beginnings as the offsets they have now, and without those that nobody tells."""
         found = {each: start for each, start in starts.items() if isinstance(start, int)}
-        beginnings = starts.keys() - found.keys()
-        return found | await self._list("beginnings", beginnings, OFFSET_BEGINNING, _CALL_S)
+        beginnings = [TopicPartition(*each, OFFSET_BEGINNING) for each in starts.keys() - found.keys()]
+        return found | await self._list("beginnings", self._client, beginnings, _CALL_S)
 
     async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
-        """The offset of the next committed record that will be written; without those that nobody tells."""
-        return await self._list("ends", partitions, OFFSET_END, _PROBE_S)
+        """The last stable offsets: where the records end that are committed, or of no transaction; without
+        those that nobody tells."""
+        asked = [TopicPartition(*each, OFFSET_END) for each in partitions]
+        return await self._list("ends", self._client, asked, _PROBE_S)
+
+    async def high_watermarks(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """The offsets of the next records that will be written; without those that nobody tells."""
+        asked = [TopicPartition(*each, OFFSET_END) for each in partitions]
+        return await self._list("high watermarks", self._uncommitted, asked, _PROBE_S)
 
     async def close(self) -> None:
         """Ask nothing more."""
         async with self._turn:
             await asyncio.to_thread(self._client.close)
+            await asyncio.to_thread(self._uncommitted.close)
 
     async def _list(
-        self, what: str, partitions: Collection[Partition], place: int, timeout_s: float
+        self, what: str, client: Consumer, asked: list[TopicPartition], timeout_s: float
     ) -> dict[Partition, int]:
         # A "time" may also be one of the two places that every partition has; all are asked for at once.
-        asked = [TopicPartition(*each, place) for each in partitions]
-        return _offsets(await self._ask(what, lambda: self._look_up(asked, timeout_s))) if asked else {}
+        found = await self._ask(what, lambda: self._look_up(client, asked, timeout_s)) if asked else ()
+        return _offsets(found)
 
-    def _look_up(self, asked: list[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+    def _look_up(
+        self, client: Consumer, asked: list[TopicPartition], timeout_s: float
+    ) -> list[TopicPartition]:
         """Where one leader does not answer, nobody's offsets come: then each is asked by itself, by what is
         known of them now."""
         try:
-            return self._client.offsets_for_times(asked, timeout_s)
+            return client.offsets_for_times(asked, timeout_s)
         except KafkaException:
-            answers = [self._ask_leader(of_one, timeout_s) for of_one in self._by_leader(asked, timeout_s)]
-            return [each for answer in answers for each in answer]
+            by_leader = self._by_leader(asked, timeout_s)
+            return [each for of_one in by_leader for each in _ask_leader(client, of_one, timeout_s)]
 
     def _by_leader(self, asked: list[TopicPartition], timeout_s: float) -> Iterable[list[TopicPartition]]:
         topics = self._client.list_topics(timeout=timeout_s).topics
@@ -90,18 +101,19 @@ class OffsetQueries:
             by_leader[leaders.get((each.topic, each.partition), _NOBODY)].append(each)
         return by_leader.values()
 
-    def _ask_leader(self, asked: list[TopicPartition], timeout_s: float) -> list[TopicPartition]:
-        try:
-            return self._client.offsets_for_times(asked, timeout_s)
-        except KafkaException:
-            return []
-
     async def _ask(self, what: str, question: Callable[[], T]) -> T:
         async with self._turn:
             try:
                 return await asyncio.to_thread(question)
             except KafkaException as error:
                 raise KafkaUnavailableError(f"{what}: {error.args[0].str()}") from error
+
+
+def _ask_leader(client: Consumer, asked: list[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+    try:
+        return client.offsets_for_times(asked, timeout_s)
+    except KafkaException:
+        return []
 
 
 def _offsets(found: Collection[TopicPartition]) -> dict[Partition, int]:

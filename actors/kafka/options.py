@@ -120,6 +120,7 @@ def group_options(kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
         # twenty times a second, whatever the event loop does.
         "max.poll.interval.ms": max(_SILENT_MS, kafka.session_timeout_ms),
         "enable.auto.offset.store": False,
+        "enable.partition.eof": True,  # which also tells of what is no record: see GroupEvents
         "auto.offset.reset": "earliest",
         "check.crcs": True,
         "socket.nagle.disable": True,

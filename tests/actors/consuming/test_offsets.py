@@ -32,6 +32,19 @@ def test_gaps_of_compaction_and_transactions_are_no_records() -> None:
     assert offsets.lowest_unacknowledged == 11
 
 
+def test_what_is_no_record_is_done_once_what_is_before_it_is() -> None:
+    offsets = Offsets(0)
+    offsets.read(0, 1)
+    offsets.skip_to(9)
+    assert (offsets.lowest_unacknowledged, offsets.position) == (0, 9)
+    offsets.acknowledge(0, 1)
+    assert offsets.lowest_unacknowledged == 9
+    offsets.skip_to(5)
+    assert offsets.lowest_unacknowledged == 9
+    offsets.read(9)
+    assert (offsets.lowest_unacknowledged, offsets.in_flight) == (9, 1)
+
+
 def test_an_offset_that_was_read_before_is_refused() -> None:
     offsets = Offsets(0)
     offsets.read(5)

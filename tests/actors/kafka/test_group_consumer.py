@@ -33,12 +33,14 @@ class Member:
         self.revoked: list[frozenset[Partition]] = []
         self.read: dict[Partition, list[int]] = defaultdict(list)
         self.values: list[bytes | None] = []
+        self.ends: dict[Partition, int] = {}
         self.batches: list[Batch] = []
         self.on_revoke: Callable[[frozenset[Partition]], Any] | None = None
 
     async def run(self) -> None:
         """Be a member."""
-        await self.consumer.run(GroupEvents(self._assigned, self._revoked, self._lost, self._take))
+        events = GroupEvents(self._assigned, self._revoked, self._lost, self._take, self.ends.update)
+        await self.consumer.run(events)
 
     async def until(self, holds: Callable[[], object], what: str, within_s: float = 30) -> None:
         """Wait until `holds` is true."""
@@ -120,6 +122,8 @@ async def test_records_come_whole_and_in_order(topic: Topic) -> None:
             (topic.name, 1, number, b"%d" % number) for number in range(3)
         ]
         assert {(each.key, each.headers) for each in records} == {(b"k", (("a", b"1"), ("a", None)))}
+        ends = {(topic.name, number): 3 if number == 1 else 0 for number in range(PARTITIONS)}
+        await member.until(lambda: member.ends == ends, "it is told how far each partition is read")
 
 
 async def test_no_more_come_than_are_allowed(topic: Topic) -> None:
