@@ -6,7 +6,6 @@ Compared elsewhere are metrics (tests/e2e/test_admin.py), the rights of the Redi
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -180,8 +179,8 @@ def test_variables_of_the_compose_file() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_their_options_exist(page: Path) -> None:
     text = page.read_text()
-    lines = [*words(re.sub(r"```.*?```", "", text, flags=re.DOTALL))]
-    lines += list(chain.from_iterable(re.findall(r"```(?:sh)?\n(.*?)```", text, re.DOTALL)))
+    block = re.compile(r"^```\w*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    lines = [*words(block.sub("", text)), *"".join(block.findall(text)).splitlines()]
     assert [wrong for line in lines for wrong in mistakes_in(line)] == []
 
 

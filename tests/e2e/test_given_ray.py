@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from doorstep.actors.control.own_ray import LOOPBACK_ONLY
+from doorstep.development.ports import free_port
 from tests.support.names import Names
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service
@@ -86,3 +87,19 @@ def test_the_same_actors_are_adopted_and_others_refused_or_replaced(
     assert not set(second.values()) & set(first.values())
     assert replacing.stop(30) == 0
     assert not any(psutil.pid_exists(pid) for pid in second.values())
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_serve_that_looks_for_a_ray_that_is_not_there_can_be_stopped(
+    ending: signal.Signals, names: Names, tmp_path: Path
+) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    ray = {"DOORSTEP_RAY__ADDRESS": nobody, LOOPBACK_ONLY: "0"}
+    service = Service(tmp_path, nobody, f"redis://{nobody}", names.group(), ray)
+    service.process.start()
+    looking = "Connecting to existing Ray cluster"
+    service.process.wait_until(lambda: looking in service.process.output(), what=looking, timeout_s=60)
+    os.kill(service.process.pid, ending)
+    assert service.process.wait(10) == 0
+    assert '"stopped"' in service.process.output()
