@@ -162,6 +162,18 @@ class ContextSettings(_Section):
     sweep_interval_s: float = Field(default=5.0, gt=0)
 
 
+class CanarySettings(_Section):
+    """A user of our own, whose notifications are waited for, so that an outage is known at once."""
+
+    interval_s: float = Field(default=0.0, ge=0)
+    """Seconds from one record to the next; 0: there is no canary. It needs a shared secret to sign with."""
+    timeout_s: float = Field(default=3.0, gt=0)
+    """How long a notification may take, with the handshake of its socket."""
+    user_id: str = "doorstep-canary"
+    topic: str = "huleedu.notification.teacher.requested.v1"
+    """Where its records go: a topic whose route takes `TeacherNotificationRequestedV1`."""
+
+
 class RaySettings(_Section):
     """The Ray cluster that places the actors."""
 
@@ -189,6 +201,7 @@ class Settings(BaseSettings):
     admin: AdminSettings = AdminSettings()
     history: HistorySettings = HistorySettings()
     context: ContextSettings = ContextSettings()
+    canary: CanarySettings = CanarySettings()
     ray: RaySettings = RaySettings()
     holders: int = Field(default=1, ge=1)
     """On each node of the Ray cluster."""

@@ -15,6 +15,7 @@ from doorstep.actors.store.redis.errors import StoreMisconfigured
 from doorstep.config.routes import RoutesError, load_routes
 from doorstep.config.settings import Settings, unknown_environment
 from doorstep.gateway.auth import Authenticator, AuthSetupError
+from doorstep.gateway.signer import Signer
 
 
 def check(
@@ -64,6 +65,11 @@ def problems_of(settings: Settings) -> list[str]:
         Authenticator(settings.auth)
     except AuthSetupError as error:
         problems.append(str(error))
+    try:
+        if settings.canary.interval_s:
+            Signer(settings.auth)
+    except AuthSetupError as error:
+        problems.append(f"canary: {error}")
     try:
         connection_options(settings.kafka)
     except (ValueError, OSError) as error:

@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 from prometheus_client import Metric
 
+from doorstep.actors.consuming.faults import KafkaFault
 from doorstep.actors.control.actor_calls import ActorCalls
+from doorstep.actors.control.canary import Canary
 from doorstep.actors.control.fleet_metrics import FleetMetrics
 from doorstep.actors.control.fleet_status import Answers, Since, can_take_sockets, fleet_status
 from doorstep.actors.control.report import Report, Status, Unreachable
@@ -45,6 +47,8 @@ class GatewayStatus:
     state: str
     port: int
     admin_port: int
+    faults: Mapping[str, KafkaFault] = field(default_factory=dict)
+    """What its canary found."""
 
 
 class Gateway:
@@ -72,15 +76,19 @@ class Gateway:
         self._port = PublicPort(settings.gateway, Authenticator(settings.auth), self._holder_of, public)
         admin = make_admin_pages(self._is_well, self._is_ready, self._tell_status, self._tell_metrics)
         self._admin_port = AdminPort(settings.admin, admin)
+        self._canary = Canary(settings, lambda: self._port_number) if settings.canary.interval_s else None
         self._main_task = MainTask(self._serve())
 
     async def status(self) -> GatewayStatus:
         """How it is."""
-        return GatewayStatus(self._cell.gateway, self._state, self._port_number, self._admin_port_number)
+        faults = self._canary.faults if self._canary else {}
+        return GatewayStatus(
+            self._cell.gateway, self._state, self._port_number, self._admin_port_number, faults
+        )
 
     async def metrics(self) -> Sequence[Metric]:
-        """What its port counts."""
-        return self._port.metrics.collect()
+        """What its port and its canary count."""
+        return [*self._port.metrics.collect(), *(self._canary.metrics() if self._canary else ())]
 
     async def drain(self, grace_s: float) -> None:
         """Be ready no more, so that balancers look elsewhere; and take nobody in after that many seconds."""
@@ -106,6 +114,8 @@ class Gateway:
             )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(endless(self._look_regularly()))
+                if self._canary:
+                    tasks.create_task(endless(self._canary.run()))
         finally:
             self._state = "stopping"
             self._port_number = 0

@@ -17,6 +17,7 @@ _PARTITION_FETCH_BYTES = 1 << 20
 _FETCH_BYTES = 4 << 20
 _QUEUE_KB = 16_384
 _FULL_QUEUE_MS = 5
+_EVENTS_AT_ONCE = 10_000
 
 
 def connection_options(kafka: KafkaSettings) -> dict[str, Any]:
@@ -96,6 +97,19 @@ def dead_letter_options(kafka: KafkaSettings) -> dict[str, Any]:
         # The broker decides what is too large: only it knows.
         "message.max.bytes": 1_000_000_000,
         "message.timeout.ms": _REQUEST_MS,
+    }
+
+
+def event_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """For a producer of what may be lost: little waits, and not for long."""
+    return client_options(kafka) | {
+        "acks": "1",
+        "compression.type": "zstd",
+        "partitioner": "murmur2_random",
+        "linger.ms": 5,
+        "message.timeout.ms": _REQUEST_MS,
+        "queue.buffering.max.messages": _EVENTS_AT_ONCE,
+        "queue.buffering.max.kbytes": _QUEUE_KB,
     }
 
 

@@ -21,8 +21,9 @@ OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 @pytest.fixture(scope="module")
 def service(launch: Launch) -> Iterator[Service]:
-    """One for all tests here."""
-    with launch() as service:
+    """One for all tests here, with a canary; it is ready when that has come."""
+    with launch(DOORSTEP_CANARY__INTERVAL_S="0.5", DOORSTEP_CANARY__TIMEOUT_S="4") as service:
+        service.process.wait_until(lambda: _is_canary_up(service), what="a canary", timeout_s=60)
         yield service
 
 
@@ -45,6 +46,26 @@ def test_the_metrics_are_those_of_the_manual(service: Service) -> None:
     manual = OPERATIONS.read_text().partition("## Metrics")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", manual, re.MULTILINE)
     assert sorted(rows) == sorted(types)
+
+
+def test_its_canary_comes_and_is_timed(service: Service) -> None:
+    page = service.ask("/metrics").decode()
+    counted = re.search(r'^doorstep_canary_seconds_count\{actor="gateway"\} (\S+)$', page, re.MULTILINE)
+    assert counted is not None
+    assert float(counted[1]) > 0
+
+
+def test_an_outage_is_known_by_its_canary(service: Service) -> None:
+    (holder,) = service.actors("Holder")
+    holder.suspend()
+    try:
+        canary = ("gateway", "canary")
+        service.process.wait_until(lambda: canary in service.troubles(), what="a lost canary", timeout_s=10)
+        assert service.troubles()[canary]["reason"]
+        assert not _is_canary_up(service)
+    finally:
+        holder.resume()
+    service.wait_until_ready()
 
 
 def test_prometheus_finds_nothing_wrong_with_the_metrics(service: Service) -> None:
@@ -74,6 +95,10 @@ def test_an_actor_that_dies_is_seen_and_every_line_is_json(service: Service) -> 
     restarts = [line for line in lines if line["event"] == "actor_restarted"]
     assert [(line["actor"], line["level"]) for line in restarts] == [("holder-0", "warning")]
     assert {line["event"] for line in lines if not re.fullmatch(r"[a-z0-9_]+", line["event"])} == set()
+
+
+def _is_canary_up(service: Service) -> bool:
+    return b'\ndoorstep_canary_up{actor="gateway"} 1.0\n' in service.ask("/metrics")
 
 
 def _restarted(service: Service) -> set[str]:

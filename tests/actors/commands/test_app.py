@@ -77,6 +77,17 @@ def test_what_no_connection_can_be_made_with_is_named(
         assert said in result.output
 
 
+def test_a_canary_that_has_nothing_to_sign_with_is_named(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOORSTEP_AUTH__HS256_SECRET")
+    monkeypatch.setenv("DOORSTEP_AUTH__JWKS_URL", "https://identity.example.org/keys")
+    monkeypatch.setenv("DOORSTEP_CANARY__INTERVAL_S", "2")
+    result = run.invoke(app, ["check"])
+    assert result.exit_code == 2
+    assert "canary: DOORSTEP_AUTH__HS256_SECRET" in result.output
+
+
 def test_a_name_that_is_no_setting_is_named(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOORSTEP_KAFKA__BOOTSTRAP_SERVER", "127.0.0.1:9092")
     result = run.invoke(app, ["check"])

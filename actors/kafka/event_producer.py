@@ -1,0 +1,33 @@
+"""Sends records of our own that nobody waits for: few are under way, and what is too much is dropped."""
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from doorstep.actors.kafka.options import event_options
+from doorstep.config.settings import KafkaSettings
+
+
+class EventProducer:
+    """A producer to one topic. It connects by itself, whenever Kafka is there, and never blocks."""
+
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+        """Raises `ValueError` where a setting that the security protocol needs is missing."""
+        self.dropped = 0
+        """Records that did not fit, or that Kafka did not take within ten seconds."""
+        self._topic = topic
+        self._producer = Producer(event_options(kafka))
+
+    def offer(self, key: str, value: bytes) -> None:
+        """Send a record, soon; dropped where too many wait already."""
+        try:
+            self._producer.produce(self._topic, value, key, on_delivery=self._told)
+        except (BufferError, KafkaException):
+            self.dropped += 1
+        self._producer.poll(0)
+
+    def stop(self) -> None:
+        """Forget what is not sent yet."""
+        self._producer.purge()
+
+    def _told(self, fault: KafkaError | None, _message: Message) -> None:
+        if fault is not None:
+            self.dropped += 1
