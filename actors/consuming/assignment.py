@@ -6,6 +6,7 @@ forgot) has the same way back.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +24,7 @@ from doorstep.actors.consuming.start_point import StartPoint
 from doorstep.actors.kafka.consumer_thread import Batch
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
-from doorstep.actors.records import Partition
+from doorstep.actors.records import Partition, name_of
 from doorstep.actors.runtime.breaker import Breaker
 from doorstep.actors.store.redis.errors import StoreError
 from doorstep.config.settings import Settings
@@ -31,6 +32,7 @@ from doorstep.config.settings import Settings
 _DRAIN_S = 5.0
 _OFFER_AGAIN_S = 0.5
 _LOOK_AGAIN_S = 1.0
+_READ_AGAIN_S = 5.0
 
 logger = structlog.get_logger(__name__)
 
@@ -92,6 +94,8 @@ class Assignment:
         self._work_done = asyncio.Event()
         self._more: asyncio.Future[None] | None = None
         self._settling: asyncio.Task[None] | None = None
+        self._unsettled: set[Partition] = set()
+        self._unreadable: dict[Partition, str] = {}
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to work on what will be added, in `tasks`; faults of ours end them."""
@@ -151,6 +155,31 @@ class Assignment:
         self.assigned -= partitions
         self.restart()
 
+    def hold_up(self, partition: Partition, reason: str) -> None:
+        """Something of it can't be read: go on with all others, and try it again now and then."""
+        if partition in self._flight:
+            logger.warning("partition_unreadable", partition=name_of(partition), reason=reason)
+            self._flight.forget([partition])
+            self._tasks.create_task(self._read_later(partition, reason))
+
+    async def _read_later(self, partition: Partition, reason: str) -> None:
+        try:
+            self._unreadable[partition] = f"it can't be read: {reason}"
+            self._name_unreadable()
+            await asyncio.sleep(_READ_AGAIN_S)
+        finally:
+            del self._unreadable[partition]
+            self._name_unreadable()
+        if self._settling is None or self._settling.done():
+            self._settle_all()
+        elif partition in self.assigned:
+            self._unsettled.add(partition)
+
+    def _name_unreadable(self) -> None:
+        reasons = {name_of(each): why for each, why in self._unreadable.items()}
+        self._faults.replace("read", reasons, time.time())
+        self.apply_pauses()
+
     def begin_anew(self, topics: Set[str]) -> None:
         """These were deleted and made anew: find the place of their partitions again."""
         self._flight.forget([each for each in self._flight.partitions if each[0] in topics])
@@ -187,12 +216,12 @@ class Assignment:
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
-        unsettled = self.assigned - self._flight.partitions
-        if unsettled:
-            self._settling = self._tasks.create_task(self._settle(unsettled))
+        self._unsettled = set(self.assigned - self._flight.partitions)
+        if self._unsettled:
+            self._settling = self._tasks.create_task(self._settle(self._unsettled))
         self.apply_pauses()
 
-    async def _settle(self, partitions: frozenset[Partition]) -> None:
+    async def _settle(self, partitions: set[Partition]) -> None:
         """Begin with those that have no fault, and with the others when they have none any more."""
         while partitions:
             sound = frozenset(each for each in partitions if not self._faults.has(each))
@@ -200,7 +229,7 @@ class Assignment:
                 starts = await self._start_point.find(sound)
                 await self._committer.begin(starts)
                 self._group_consumer.read_from(starts, partial(self._begin, starts, self._settling))
-                partitions -= starts.keys()
+                partitions.difference_update(starts)
             if partitions:
                 await asyncio.sleep(_LOOK_AGAIN_S)
 

@@ -66,6 +66,7 @@ class Membership:
             on_assigned=self._assigned,
             on_revoked=self._revoked,
             on_lost=self._lost,
+            on_unreadable=self.assignment.hold_up,
             on_records=self.assignment.take,
             on_caught_up=self.assignment.catch_up,
         )

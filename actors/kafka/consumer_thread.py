@@ -29,6 +29,8 @@ _PIECE = 100
 _REVOKE_S = 8.0
 """So long a revocation waits for the loop, which has a shorter limit of its own."""
 _SILENT_S = 30.0
+_UNREADABLE = frozenset((KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION))
+"""Said of what Kafka has in the place of records."""
 
 _Command = Callable[[], None]
 
@@ -51,6 +53,8 @@ class GroupEvents:
     """These are to go to others; they go when this returns, or some seconds later."""
     on_lost: Callable[[frozenset[Partition]], None]
     """These have gone to others already."""
+    on_unreadable: Callable[[Partition, str], None]
+    """What comes next of this one can't be read, and why. No more is read of it before `read_from`."""
     on_records: Callable[[Batch], None]
     on_caught_up: Callable[[Mapping[Partition, int]], None]
     """Every record of these before these offsets has come; what else there is, are markers of transactions,
@@ -88,6 +92,7 @@ class ConsumerThread:
         self._held: list[Message] = []
         """Read, but not to be handed over yet."""
         self._reading: set[Partition] = set()
+        self._unreadable: dict[Partition, str] = {}
         self._paused: frozenset[Partition] = frozenset()
         self._rebalancing = False
         self._commits: deque[asyncio.Future[CommitAnswer]] = deque()
@@ -213,6 +218,8 @@ class ConsumerThread:
                 self._handed_at = time.monotonic()
             if ends:
                 self._tell(self._events.on_caught_up, ends)
+            while self._unreadable:
+                self._tell(self._events.on_unreadable, *self._unreadable.popitem())
 
     def _by_partition(self, messages: Iterable[Message]) -> Batch:
         """As records of the partitions that are read; those of others came before they were taken away."""
@@ -220,9 +227,11 @@ class ConsumerThread:
         reading = self._reading
         for message in messages:
             topic, number, offset = message.topic(), message.partition(), message.offset()
-            if topic is None or number is None or offset is None or message.error() is not None:
+            if topic is None or number is None or offset is None:
                 continue
-            if (topic, number) in reading:
+            if (error := message.error()) is not None:
+                self._end_unreadable((topic, number), error)
+            elif (topic, number) in reading:
                 key, value, headers = message.key(), message.value(), _headers(message)
                 topic_id = self._topic_ids.get(topic, "")
                 record = StoredRecord(topic, number, offset, key, value, headers, topic_id)
@@ -245,6 +254,12 @@ class ConsumerThread:
             if error.code() == KafkaError._PARTITION_EOF and (topic, number) in self._reading:
                 ends[topic, number] = offset
         return ends
+
+    def _end_unreadable(self, partition: Partition, error: KafkaError) -> None:
+        """Read no more of it: librdkafka would fetch the same again twice a second."""
+        if error.code() in _UNREADABLE and partition in self._reading:
+            self._forget({partition})
+            self._unreadable[partition] = error.str()
 
     # Rebalances, in a call of `consume`
 

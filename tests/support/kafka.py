@@ -102,6 +102,8 @@ class GuardedKafka:
     """`host:port` of the second listener; who comes through the plain one, `server.bootstrap`, may do all."""
     username: str
     password: str
+    data: Path
+    """Where its partitions are, each in a directory of its name."""
 
 
 def guarded_kafka(directory: Path) -> GuardedKafka:
@@ -118,7 +120,7 @@ def guarded_kafka(directory: Path) -> GuardedKafka:
         "super.users": "User:ANONYMOUS",
     }
     server = kafka_process(directory, properties, {"SASL_PLAINTEXT": port})
-    return GuardedKafka(server, f"127.0.0.1:{port}", username, password)
+    return GuardedKafka(server, f"127.0.0.1:{port}", username, password, directory / "data")
 
 
 def second_broker(directory: Path, first: Path) -> KafkaProcess:

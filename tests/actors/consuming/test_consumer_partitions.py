@@ -1,14 +1,18 @@
 """A fault of a topic or a partition holds up that one alone, and is named: on a real Kafka and Valkey."""
 
 import asyncio
+import itertools
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewPartitions
+from structlog.testing import capture_logs
 
 from doorstep.actors.consuming.consumer import Consumer, ConsumerStatus
 from doorstep.actors.kafka.errors import ABSENT
@@ -98,6 +102,37 @@ async def test_a_dead_letter_topic_that_takes_nothing_holds_up_no_partition_with
         assert letter.source == f"{world.notifications}/0/0"
 
 
+async def test_a_topic_that_is_deleted_under_load_is_worth_a_few_lines(
+    guarded: GuardedKafka,
+    valkey: ValkeyServer,
+    names: Names,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world, user = World(guarded.server, valkey, names, tmp_path), names.user()
+    async with world.consumer() as consumer:
+        stream = asyncio.create_task(_stream(world, user))
+        await world.logged(user, 500)
+        with capture_logs() as lines:
+            await asyncio.to_thread(_delete, world, world.notifications)
+            await _named(world, consumer, world.notifications, ABSENT)
+            await asyncio.sleep(2)
+        stream.cancel()
+        assert len(lines) + len(caplog.records) < 20
+
+
+async def _stream(world: World, user: str) -> None:
+    for number in itertools.count():
+        world.publisher.send(world.notification(user, f"note-{number}"))
+        await asyncio.sleep(0.001)
+
+
+def _delete(world: World, topic: str) -> None:
+    admin = AdminClient({"bootstrap.servers": world.kafka.bootstrap})
+    for deleted in admin.delete_topics([topic]).values():
+        deleted.result(timeout=30)
+
+
 def _guest_of(guarded: GuardedKafka) -> dict[str, str]:
     """Settings for who needs the password."""
     ours = {"bootstrap_servers": guarded.bootstrap, "security_protocol": "SASL_PLAINTEXT"}
@@ -124,6 +159,45 @@ def _allow_only_describing(guarded: GuardedKafka, topic: str) -> AclBindingFilte
 def _withdraw(guarded: GuardedKafka, rule: AclBindingFilter) -> None:
     admin = AdminClient({"bootstrap.servers": guarded.server.bootstrap})
     for deleted in admin.delete_acls([rule]).values():
+        deleted.result(timeout=30)
+
+
+async def test_records_that_cannot_be_read_hold_up_their_partition_alone(
+    guarded: GuardedKafka, valkey: ValkeyServer, names: Names, tmp_path: Path
+) -> None:
+    world, user = World(guarded.server, valkey, names, tmp_path), names.user()
+    for number in range(3):
+        world.publisher.send(world.notification(user, f"before-{number}"), partition=0)
+        world.publisher.flush()
+    guarded.server.stop()
+    _corrupt(guarded.data / f"{world.notifications}-0" / f"{0:020}.log", batch=1)
+    guarded.server.start()
+    async with world.consumer() as consumer:
+        await _named(world, consumer, f"{world.notifications}/0", "it can't be read")
+        for number in range(20):
+            world.publisher.send(world.notification(user, f"note-{number}"), partition=1 + number % 3)
+        world.publisher.flush()
+        events = {each["event"] for each in await world.logged(user, 21)}
+        assert events == {"before-0"} | {f"note-{number}" for number in range(20)}
+        assert _all_in_reach(await consumer.status())
+        await asyncio.to_thread(_delete_records, world, before=2)
+        assert (await world.logged(user, 22))[-1]["event"] == "before-2"
+        await _is_whole(world, consumer, f"{world.notifications}/0")
+
+
+def _corrupt(log: Path, *, batch: int) -> None:
+    """Change the last byte of a batch; each begins with its offset, and the length of what follows that."""
+    written, place = bytearray(log.read_bytes()), 0
+    for _ in range(batch + 1):
+        (length,) = struct.unpack_from(">I", written, place + 8)
+        place += 12 + length
+    written[place - 1] ^= 0xFF
+    log.write_bytes(written)
+
+
+def _delete_records(world: World, *, before: int) -> None:
+    admin = AdminClient({"bootstrap.servers": world.kafka.bootstrap})
+    for deleted in admin.delete_records([TopicPartition(world.notifications, 0, before)]).values():
         deleted.result(timeout=30)
 
 

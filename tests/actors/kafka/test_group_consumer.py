@@ -39,7 +39,9 @@ class Member:
 
     async def run(self) -> None:
         """Be a member."""
-        events = GroupEvents(self._assigned, self._revoked, self._lost, self._take, self.ends.update)
+        events = GroupEvents(
+            self._assigned, self._revoked, self._lost, self._unreadable, self._take, self.ends.update
+        )
         await self.consumer.run(events)
 
     async def until(self, holds: Callable[[], object], what: str, within_s: float = 30) -> None:
@@ -61,6 +63,9 @@ class Member:
 
     def _lost(self, partitions: frozenset[Partition]) -> None:
         self.assigned -= partitions
+
+    def _unreadable(self, partition: Partition, reason: str) -> None:
+        raise AssertionError(f"{partition}: {reason}")
 
     def _take(self, batch: Batch) -> None:
         self.batches.append(batch)
