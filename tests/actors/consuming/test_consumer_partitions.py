@@ -19,7 +19,7 @@ from doorstep.actors.kafka.errors import ABSENT
 from tests.actors.consuming.consumer_world import World
 from tests.support.kafka import GuardedKafka, guarded_kafka, kafka_process, second_broker
 from tests.support.names import Names
-from tests.support.servers import ValkeyServer
+from tests.support.servers import KafkaServer, ValkeyServer
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,26 @@ def _guest_of(guarded: GuardedKafka) -> dict[str, str]:
     """Settings for who needs the password."""
     ours = {"bootstrap_servers": guarded.bootstrap, "security_protocol": "SASL_PLAINTEXT"}
     return ours | {"sasl_username": guarded.username, "sasl_password": guarded.password}
+
+
+async def test_topics_that_do_not_exist_are_named_and_not_created_by_asking(
+    kafka: KafkaServer, valkey: ValkeyServer, names: Names, tmp_path: Path
+) -> None:
+    """On a broker that creates the topics that somebody asks for by name."""
+    world, user, absent = World(kafka, valkey, names, tmp_path), names.user(), names.topic("absent")
+    settings, routes = world.settings(), tmp_path / "absent.toml"
+    routes.write_text(settings.routes.read_text().replace(world.slots, absent))
+    consumer = Consumer("consumer-0", settings.model_copy(update={"routes": routes}))
+    try:
+        await _named(world, consumer, absent, "it does not exist")
+        await _named(world, consumer, world.dead, "it does not exist")
+        world.publisher.send_all([world.notification(user)])
+        await world.logged(user, 1)
+        found = AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=30).topics
+        assert world.notifications in found
+        assert not {absent, world.dead} & found.keys()
+    finally:
+        await consumer.stop()
 
 
 def _allow_only_describing(guarded: GuardedKafka, topic: str) -> AclBindingFilter:
