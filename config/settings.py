@@ -174,6 +174,14 @@ class CanarySettings(_Section):
     """Where its records go: a topic whose route takes `TeacherNotificationRequestedV1`."""
 
 
+class ReceiptsSettings(_Section):
+    """What clients say that they have shown, besides the metrics of it."""
+
+    topic: str = ""
+    """A Kafka topic that gets a record for each acknowledgement; empty: none. While Kafka is away they are
+    dropped."""
+
+
 class RaySettings(_Section):
     """The Ray cluster that places the actors."""
 
@@ -202,6 +210,7 @@ class Settings(BaseSettings):
     history: HistorySettings = HistorySettings()
     context: ContextSettings = ContextSettings()
     canary: CanarySettings = CanarySettings()
+    receipts: ReceiptsSettings = ReceiptsSettings()
     ray: RaySettings = RaySettings()
     holders: int = Field(default=1, ge=1)
     """On each node of the Ray cluster."""

@@ -14,6 +14,7 @@ from doorstep.actors.holding.audit import Audit
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.metrics import HolderMetrics
 from doorstep.actors.holding.read_marks import ReadMarks
+from doorstep.actors.holding.receipt_stream import ReceiptStream
 from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.holding.registry import Registry
 from doorstep.actors.holding.subscriber import Subscriber
@@ -79,7 +80,8 @@ class Holder:
         self.lingering = Lingering(settings.gateway.max_polls_per_user)
         self.counters = HolderMetrics()
         self.traffic = Traffic()
-        self.receipts = Receipts(_events_of(settings), self.counters)
+        self._receipt_stream = ReceiptStream(settings)
+        self.receipts = Receipts(_events_of(settings), self.counters, self._receipt_stream)
         self._pushes = 0
         """Notifications that came since the metrics were asked for: a Counter takes a lock for each step."""
         self._connection = connect(settings.redis, self.counters.redis_seconds.observe)
@@ -114,6 +116,7 @@ class Holder:
         self.counters.audit_repairs.inc(self._audit.repairs)
         self._pushes = self._audit.repairs = 0
         self.receipts.count()
+        self.counters.receipts_dropped.inc(self._receipt_stream.take_dropped())
         return [*self.counters.collect(), *self.traffic.collect()]
 
     async def stop(self, within_s: float = 5.0) -> None:
@@ -128,6 +131,7 @@ class Holder:
             await asyncio.sleep(_WAVE_MS / 1000)
         await asyncio.sleep(_LAST_WORDS_S)
         await self._main_task.stop()
+        self._receipt_stream.stop()
         await self._connection.close()
 
     # What its subscribers need of it

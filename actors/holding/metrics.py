@@ -75,6 +75,11 @@ class HolderMetrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self.receipts_dropped = Counter(
+            "doorstep_receipts_dropped",
+            "Receipts that Kafka did not take, where they have a topic.",
+            registry=self._registry,
+        )
         self.waiting = Gauge(
             "doorstep_waiting_for_lost_writes",
             "Subscribers that wait until Redis has got back what it has lost.",

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import prometheus_client
 
 from doorstep.actors.holding.metrics import HolderMetrics
+from doorstep.actors.holding.receipt_stream import ReceiptStream
 from doorstep.actors.store.values import Logged, Pushed
 
 OTHER = "other"
@@ -31,14 +32,15 @@ Sent = tuple[Pushed, int]
 class Receipts:
     """The counts of one holder. A push costs next to nothing here: it is put aside, and counted later."""
 
-    def __init__(self, events: Iterable[str], counters: HolderMetrics) -> None:
-        """`events`: the names that become labels."""
+    def __init__(self, events: Iterable[str], counters: HolderMetrics, stream: ReceiptStream) -> None:
+        """`events`: the names that become labels. `stream` gets what was shown."""
         self.aside: list[Sent] = []
         """What went out and is not counted yet; to be appended to by who sends."""
         self.samples_due = _SAMPLES_A_TICK
         """How many messages of the feed are still to be sampled now."""
         self._labels = {event.encode(): event for event in events}
         self._counters = counters
+        self._stream = stream
         self._shown_due = _SAMPLES_A_TICK
         self._memory = _Memory()
 
@@ -69,6 +71,7 @@ class Receipts:
         """A client has shown what it was sent: from the number `after`, without it, to `until`."""
         self.count()
         sent = self._memory.of(user_id.encode(), after, until)
+        self._stream.shown(user_id, after, until, sent)
         self._add([(push, 1) for push in sent], self._counters.shown)
         self._counters.shown.labels(OTHER).inc(until - after - len(sent))
         if sent and self._shown_due:

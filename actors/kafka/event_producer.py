@@ -11,8 +11,7 @@ class EventProducer:
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         """Raises `ValueError` where a setting that the security protocol needs is missing."""
-        self.dropped = 0
-        """Records that did not fit, or that Kafka did not take within ten seconds."""
+        self._dropped = 0
         self._topic = topic
         self._producer = Producer(event_options(kafka))
 
@@ -21,8 +20,14 @@ class EventProducer:
         try:
             self._producer.produce(self._topic, value, key, on_delivery=self._told)
         except (BufferError, KafkaException):
-            self.dropped += 1
+            self._dropped += 1
         self._producer.poll(0)
+
+    def take_dropped(self) -> int:
+        """How many did not fit, or were not taken by Kafka within ten seconds, since the last call."""
+        self._producer.poll(0)
+        dropped, self._dropped = self._dropped, 0
+        return dropped
 
     def stop(self) -> None:
         """Forget what is not sent yet."""
@@ -30,4 +35,4 @@ class EventProducer:
 
     def _told(self, fault: KafkaError | None, _message: Message) -> None:
         if fault is not None:
-            self.dropped += 1
+            self._dropped += 1

@@ -17,6 +17,7 @@ from typing import Any
 import msgpack
 import pytest
 import redis
+from confluent_kafka import Consumer
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -40,7 +41,7 @@ from tests.actors.store.helpers import START, know, stamp
 from tests.conftest import ValkeyFactory
 from tests.gateway.identity import SigningKey
 from tests.support.names import Names
-from tests.support.servers import ValkeyServer
+from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import SECRET, token_for
 
 
@@ -650,6 +651,38 @@ async def test_acknowledgements_become_metrics(valkey: ValkeyServer, run_dir: Pa
             assert await counted(here.holder, name, event="other") == 1
         assert await counted(here.holder, "doorstep_delivery_seconds_count", event=event) > 0
         assert await counted(here.holder, "doorstep_shown_seconds_count", event=event) > 0
+
+
+async def test_what_was_shown_is_told_to_a_topic(
+    *, kafka: KafkaServer, valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    user, topic = names.user(), names.topic("receipts")
+    flags = {"kafka": {"bootstrap_servers": kafka.bootstrap}, "receipts": {"topic": topic}}
+    async with world(valkey, run_dir, **flags) as here, here.connect(token_for(user)) as ws:
+        await message_of(ws)
+        await here.append(user, 3)
+        cursors = [(await message_of(ws))["cursor"] for _ in range(3)]
+        await ws.send(json.dumps({"op": "ack", "cursor": cursors[1]}))
+        await ws.send(json.dumps({"op": "ack", "cursor": cursors[2]}))
+        records = await asyncio.to_thread(_values_of, kafka, topic, 2)
+        assert await counted(here.holder, "doorstep_receipts_dropped_total") == 0
+    told = [(each["user_id"], each["from_seq"], each["to_seq"], len(each["event_ids"])) for each in records]
+    assert told == [(user, 1, 2, 2), (user, 3, 3, 1)]
+
+
+def _values_of(kafka: KafkaServer, topic: str, count: int) -> list[Any]:
+    """The first values of a topic, once they are there."""
+    options = {"bootstrap.servers": kafka.bootstrap, "group.id": topic, "auto.offset.reset": "earliest"}
+    reader = Consumer(options | {"topic.metadata.refresh.interval.ms": 250})
+    reader.subscribe([topic])
+    values: list[Any] = []
+    deadline = time.monotonic() + 30
+    while len(values) < count and time.monotonic() < deadline:
+        record = reader.poll(0.5)
+        if record is not None and not record.error():
+            values.append(json.loads(record.value() or b"null"))
+    reader.close()
+    return values
 
 
 @pytest.mark.parametrize("wrong", [b"x", b"7", b"-1-zz 0", b"\xff\xfe", None])

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from doorstep.actors.holding import receipts as receipts_module
 from doorstep.actors.holding.metrics import HolderMetrics
+from doorstep.actors.holding.receipt_stream import ReceiptStream
 from doorstep.actors.holding.receipts import Receipts, made_at_of
 from doorstep.actors.store.values import Logged, Pushed
+from doorstep.config.settings import Settings
 
 EVENTS = ["essay.slot.assigned", "essay"]
 
@@ -40,7 +42,7 @@ def counted(counters: HolderMetrics, name: str) -> dict[str, float]:
 
 def test_deliveries_are_counted_by_socket_and_event_and_only_known_events_are_labels() -> None:
     counters = HolderMetrics()
-    receipts = Receipts(EVENTS, counters)
+    receipts = Receipts(EVENTS, counters, ReceiptStream(Settings()))
     receipts.aside += [(push("u", 1), 3), (push("u", 2, "essay.slot.assigned"), 1), (push("u", 3, 'a"b'), 1)]
     receipts.caught_up([Logged("u", 4, "", "", payload("essay.slot")), Logged("u", 5, "", "", payload())])
     receipts.count()
@@ -53,7 +55,7 @@ def test_deliveries_are_counted_by_socket_and_event_and_only_known_events_are_la
 
 def test_what_is_acknowledged_is_told_apart_by_its_event() -> None:
     counters = HolderMetrics()
-    receipts = Receipts(EVENTS, counters)
+    receipts = Receipts(EVENTS, counters, ReceiptStream(Settings()))
     receipts.aside.append((push("u", 1), 1))
     receipts.caught_up([Logged("u", 2, "", "", payload("essay.slot.assigned"))])
     receipts.aside.append((push("v", 1, "x"), 1))
@@ -67,7 +69,7 @@ def test_what_is_acknowledged_is_told_apart_by_its_event() -> None:
 def test_only_so_much_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receipts_module, "_REMEMBERED", 4)
     counters = HolderMetrics()
-    receipts = Receipts(EVENTS, counters)
+    receipts = Receipts(EVENTS, counters, ReceiptStream(Settings()))
     for seq in range(1, 11):
         receipts.aside.append((push("u", seq), 1))
         receipts.count()
@@ -78,14 +80,14 @@ def test_only_so_much_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_acknowledgement_of_very_many_takes_no_time() -> None:
     counters = HolderMetrics()
     began = time.monotonic()
-    Receipts(EVENTS, counters).shown("u", 0, 10**15)
+    Receipts(EVENTS, counters, ReceiptStream(Settings())).shown("u", 0, 10**15)
     assert time.monotonic() - began < 1
     assert counted(counters, "doorstep_shown_total") == {"other": 10**15}
 
 
 def test_times_begin_at_the_events_own_timestamp_and_are_never_negative() -> None:
     counters = HolderMetrics()
-    receipts = Receipts(EVENTS, counters)
+    receipts = Receipts(EVENTS, counters, ReceiptStream(Settings()))
     for ago_s in (2, -60):
         made_at = datetime.fromtimestamp(time.time() - ago_s, UTC).isoformat()
         receipts.sample(payload(made_at=made_at))
@@ -111,7 +113,7 @@ def test_a_timestamp_is_read_or_left(made_at: str, seconds: float | None) -> Non
 @given(st.binary())
 def test_no_payload_is_too_odd(data: bytes) -> None:
     counters = HolderMetrics()
-    receipts = Receipts(EVENTS, counters)
+    receipts = Receipts(EVENTS, counters, ReceiptStream(Settings()))
     receipts.aside.append(((b"u", 1, b"", b"", data), 1))
     receipts.sample(data)
     receipts.shown("u", 0, 1)
@@ -124,7 +126,7 @@ def test_no_payload_is_too_odd(data: bytes) -> None:
 )
 def test_each_is_shown_once_at_most(acknowledged: list[int], sent: list[str]) -> None:
     counters = HolderMetrics()
-    receipts = Receipts(EVENTS, counters)
+    receipts = Receipts(EVENTS, counters, ReceiptStream(Settings()))
     receipts.aside += [(push("u", seq, event), 1) for seq, event in enumerate(sent, 1)]
     shown = 0
     for seq in sorted(acknowledged):
