@@ -44,7 +44,15 @@ PATIENCE_S = 3.0
 
 
 class HandoverError(Exception):
-    """The receiver did not take the socket; the caller still owns it and may try another receiver."""
+    """The receiver could not take the socket; the caller still owns it and may try another receiver."""
+
+
+class NoAnswerError(HandoverError):
+    """The receiver has said nothing in time: it may take the socket yet, so nobody else is to."""
+
+
+class FullError(Exception):
+    """A receiver has no room for one socket more; `on_parcel` raises it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +128,9 @@ class Sender:
     async def hand_over(self, sock: socket.socket, parcel: Parcel, patience_s: float = PATIENCE_S) -> None:
         """Returns when the receiver said that it has the socket; the caller then closes its own copy.
 
-        Raises `HandoverError` when the receiver can't be reached, refused, died before its answer, or gave
-        none in time. It may be cancelled. The parcel is then not sent if it was not under way yet.
+        Raises `HandoverError` when the receiver can't be reached, refused or died before its answer, and
+        `NoAnswerError` when it gave none in time. It may be cancelled. The parcel is then not sent if it was
+        not under way yet.
         """
         if len(self._waiting) >= MAX_WAITING:
             raise HandoverError(f"too many sockets already wait for the holder at {self._path.name}")
@@ -132,7 +141,7 @@ class Sender:
         answer: asyncio.Future[None] = self._loop.create_future()
         self._waiting[id_] = answer
         self._outgoing.append(_Outgoing(id_, _HEADER.pack(id_, len(body)) + body, sock.fileno()))
-        timer = self._loop.call_later(patience_s, self._fail, id_, "no answer in time")
+        timer = self._loop.call_later(patience_s, self._give_up, id_)
         try:
             self._write()
             await answer
@@ -168,7 +177,7 @@ class Sender:
         self._outgoing.clear()
         self._answers.clear()
         for id_ in self._waiting:
-            self._fail(id_, f"the connection to {self._path.name} is gone: {why}")
+            self._fail(id_, HandoverError(f"the connection to {self._path.name} is gone: {why}"))
 
     def _forget(self, id_: int) -> None:
         """A parcel whose first byte is out stays; its descriptor is no longer needed from us then."""
@@ -207,13 +216,16 @@ class Sender:
         except OSError as exc:
             if exc.errno not in _OF_ONE_PARCEL:
                 raise
-            self._fail(outgoing.id, f"the socket can't be sent: {exc.strerror}")
+            self._fail(outgoing.id, HandoverError(f"the socket can't be sent: {exc.strerror}"))
             return len(outgoing.data)
 
-    def _fail(self, id_: int, why: str) -> None:
+    def _give_up(self, id_: int) -> None:
+        self._fail(id_, NoAnswerError(f"no answer in time from the holder at {self._path.name}"))
+
+    def _fail(self, id_: int, error: HandoverError) -> None:
         answer = self._waiting.get(id_)
         if answer is not None and not answer.done():
-            answer.set_exception(HandoverError(why))
+            answer.set_exception(error)
 
     def _start_writing(self, connection: socket.socket) -> None:
         if not self._writing:
@@ -250,7 +262,7 @@ class Sender:
         for id_, status in _ANSWER.iter_unpack(self._answers[:whole]):
             answer = self._waiting.get(id_)
             if status != _ACCEPTED:
-                self._fail(id_, f"the holder at {self._path.name} could not take the socket")
+                self._fail(id_, HandoverError(f"the holder at {self._path.name} could not take the socket"))
             elif answer is not None and not answer.done():
                 answer.set_result(None)
         del self._answers[:whole]
@@ -397,6 +409,10 @@ class _Inlet:
         try:
             taken.setblocking(False)
             self._on_parcel(taken, Parcel.decode(body))
+        except FullError:
+            _log.warning("holder_full", hint="add holders, or raise the limit of open files (ulimit -n)")
+            taken.close()
+            return False
         except Exception:
             _log.exception("handover_refused")
             taken.close()

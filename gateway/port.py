@@ -6,7 +6,7 @@ Everything else is answered here.
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import structlog
 
 from doorstep.config.settings import GatewaySettings
 from doorstep.gateway.auth import Authenticator, AuthError, Claims, bearer_of
-from doorstep.gateway.handover import HandoverError, Parcel, Sender
+from doorstep.gateway.handover import HandoverError, NoAnswerError, Parcel, Sender
 from doorstep.gateway.head import Head, HeadError
 from doorstep.gateway.http import Pages, page_for
 from doorstep.gateway.http_port import HttpPort, Request
@@ -41,20 +41,20 @@ _ORIGIN_HINT = (
 
 
 class PublicPort:
-    """Listens at `settings.host:settings.port`. `holder_of(user_id)` names the Unix socket of a user's holder
-    (it raises `LookupError` while there is none), `pages` are what is answered here."""
+    """Listens at `settings.host:settings.port`. `holders_of(user_id)` are the Unix sockets of the holders
+    to ask for a user, the first one first; `pages` are what is answered here."""
 
     def __init__(
         self,
         settings: GatewaySettings,
         authenticator: Authenticator,
-        holder_of: Callable[[str], Path],
+        holders_of: Callable[[str], Sequence[Path]],
         pages: Pages,
     ) -> None:
         self.metrics = GatewayMetrics()
         self._settings = settings
         self._authenticator = authenticator
-        self._holder_of = holder_of
+        self._holders_of = holders_of
         self._pages = pages
         self._origins = OriginPolicy(settings.allowed_origins)
         self._http = HttpPort(self._serve, self._on_refused, settings.head_timeout_s)
@@ -156,24 +156,34 @@ class PublicPort:
         return cors_headers(origin) if allowed else {}
 
     async def _hand_over(self, sock: socket.socket, parcel: Parcel) -> None:
-        """Try until a holder has the socket; its copy here is kept until then, and closed here after."""
+        """Offer it to the holders of its user, again and again, until one has it; the copy here is kept until
+        then, and closed after."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         deadline = began + self._settings.holder_wait_s
-        while (left := deadline - loop.time()) > 0:
-            try:
-                await self._sender_for(parcel.user_id).hand_over(sock, parcel, left)
-            except (HandoverError, LookupError) as exc:
-                _log.warning("handover_failed", error=str(exc))
-                await asyncio.sleep(RETRY_INTERVAL_S)
-            else:
-                self.metrics.handover_seconds.observe(loop.time() - began)
-                sock.close()
-                return
+        while loop.time() < deadline:
+            for path in self._holders_of(parcel.user_id):
+                if await self._offer(path, sock, parcel, deadline - loop.time()):
+                    self.metrics.handover_seconds.observe(loop.time() - began)
+                    sock.close()
+                    return
+            await asyncio.sleep(RETRY_INTERVAL_S)
         raise RefusedError(_NO_HOLDER)
 
-    def _sender_for(self, user_id: str) -> Sender:
-        path = self._holder_of(user_id)
+    async def _offer(self, path: Path, sock: socket.socket, parcel: Parcel, patience_s: float) -> bool:
+        """Whether a holder has taken it; where that can't be known, the client is refused."""
+        if patience_s <= 0:
+            return False
+        try:
+            await self._sender_to(path).hand_over(sock, parcel, patience_s)
+        except NoAnswerError as exc:
+            raise RefusedError(_NO_HOLDER, error=str(exc)) from exc
+        except HandoverError as exc:
+            _log.warning("handover_failed", error=str(exc))
+            return False
+        return True
+
+    def _sender_to(self, path: Path) -> Sender:
         sender = self._senders.get(path)
         if sender is None:
             sender = self._senders[path] = Sender(path)

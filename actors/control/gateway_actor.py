@@ -73,7 +73,7 @@ class Gateway:
         self._state = "starting"
         self._port_number = self._admin_port_number = 0
         public = make_pages(self._is_well, self._asyncapi)
-        self._port = PublicPort(settings.gateway, Authenticator(settings.auth), self._holder_of, public)
+        self._port = PublicPort(settings.gateway, Authenticator(settings.auth), self._holders_of, public)
         admin = make_admin_pages(self._is_well, self._is_ready, self._tell_status, self._tell_metrics)
         self._admin_port = AdminPort(settings.admin, admin)
         self._canary = Canary(settings, lambda: self._port_number) if settings.canary.interval_s else None
@@ -134,8 +134,8 @@ class Gateway:
             else:
                 return
 
-    def _holder_of(self, user_id: str) -> Path:
-        return self._run.socket_of(self._cell.holder_of(user_id))
+    def _holders_of(self, user_id: str) -> list[Path]:
+        return [self._run.socket_of(name) for name in self._cell.holders_of(user_id)]
 
     # The others
 

@@ -1,6 +1,7 @@
 """Lets newcomers in: a connection that the gateway has handed over becomes a subscriber, or is refused."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from doorstep.actors.holding.registry import Registry
 from doorstep.actors.holding.socket_subscriber import SocketSubscriber
 from doorstep.actors.holding.subscriber import Home, Subscriber
 from doorstep.actors.holding.waiting_room import WaitingRoom
-from doorstep.gateway.handover import Parcel
+from doorstep.gateway.handover import FullError, Parcel
 from doorstep.gateway.head import HeadError
 from doorstep.gateway.late_refusal import is_late, late_refusal
 from doorstep.gateway.poll import PollConnection
@@ -22,6 +23,9 @@ from doorstep.gateway.websocket import SocketLimits
 
 _STOPPING = Problem(503, "stopping", "this server is stopping, try again")
 _TOO_MANY = Problem(429, "too_many_connections", "the user has as many connections as are allowed")
+
+_KEPT_DESCRIPTORS = 256
+"""For Ray, Redis and whatever comes: Ray's part of an actor does not survive without."""
 
 logger = structlog.get_logger(__name__)
 
@@ -44,6 +48,7 @@ class Admission:
         self._limits = limits
         self._want = want
         self._is_open = True
+        self._most_descriptors = _most_descriptors()
         self._waiting = WaitingRoom[_Newcomer](
             self,
             home.settings.gateway.max_sockets_per_user,
@@ -57,7 +62,14 @@ class Admission:
         self._is_open = False
 
     def take(self, sock: socket.socket, parcel: Parcel) -> None:
-        """Own a connection from now on. It is counted at once, so that no two slip in together."""
+        """Own a connection from now on. It is counted at once, so that no two slip in together.
+
+        Raises `FullError` where nearly all descriptors are in use: a new one has the lowest number that is
+        free.
+        """
+        if sock.fileno() >= self._most_descriptors:
+            self._home.counters.refusals.labels("holder_full").inc()
+            raise FullError
         try:
             subscriber = self._subscriber_for(parcel)
         except HeadError as error:
@@ -109,6 +121,12 @@ class Admission:
     def _refuse(self, sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
         self._home.counters.refusals.labels(problem.code).inc()
         self._home.spawn(_answer(sock, parcel, problem, self._home.traffic))
+
+
+def _most_descriptors() -> int:
+    """The limit of this process, without those that are kept; of a low limit a quarter is."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limit - min(_KEPT_DESCRIPTORS, limit // 4)
 
 
 async def _answer(sock: socket.socket, parcel: Parcel, problem: Problem, traffic: Traffic) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from doorstep.actors.placement.slots import owner_of, slot_of
+from doorstep.actors.placement.slots import ranked, slot_of
 
 SUPERVISOR = "supervisor"
 HERE = ""
@@ -27,9 +27,9 @@ class Cell:
         """Holders first, so that the gateway finds them."""
         return (*self.holders, self.gateway)
 
-    def holder_of(self, user_id: str) -> str:
-        """The holder that owns a user."""
-        return owner_of(slot_of(user_id), self.holders)
+    def holders_of(self, user_id: str) -> list[str]:
+        """All of them: the one that owns the user, then whoever is next in its place."""
+        return ranked(slot_of(user_id), self.holders)
 
 
 def consumers(number: int) -> tuple[str, ...]:

@@ -17,4 +17,13 @@ def owner_of(slot: int, holders: Iterable[str]) -> str:
 
     Raises `ValueError` when there is no holder.
     """
-    return max(holders, key=lambda name: (xxhash.xxh3_64_intdigest(f"{name}/{slot}".encode()), name))
+    return max(holders, key=lambda name: _weight(slot, name))
+
+
+def ranked(slot: int, holders: Iterable[str]) -> list[str]:
+    """The owner of a slot, then who would own it without that one, and so on."""
+    return sorted(holders, key=lambda name: _weight(slot, name), reverse=True)
+
+
+def _weight(slot: int, holder: str) -> tuple[int, str]:
+    return xxhash.xxh3_64_intdigest(f"{holder}/{slot}".encode()), holder

@@ -104,13 +104,13 @@ async def guard(directory: Path, connections: int) -> None:
     path = directory / "holder"
     seen = 0
 
-    def holder_of(_user_id: str) -> Path:
+    def holders_of(_user_id: str) -> list[Path]:
         nonlocal seen
         seen += 1
-        return path
+        return [path]
 
     auth = AuthSettings(hs256_secret=SecretStr(SECRET))
-    port = PublicPort(GatewaySettings(port=0), Authenticator(auth), holder_of, {})
+    port = PublicPort(GatewaySettings(port=0), Authenticator(auth), holders_of, {})
     number = await port.start()
     with _role("holder", str(path), str(connections)) as holder:
         while not path.exists():  # noqa: ASYNC110 - another process makes it

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from doorstep.config.settings import AuthSettings, GatewaySettings
 from doorstep.gateway.auth import Authenticator
-from doorstep.gateway.handover import Parcel, Receiver
+from doorstep.gateway.handover import FullError, Parcel, Receiver
 from doorstep.gateway.head import Head
 from doorstep.gateway.http import Page, make_pages
 from doorstep.gateway.poll import PollConnection
@@ -48,7 +48,7 @@ class EchoHolder:
 
     def _take(self, sock: socket.socket, parcel: Parcel) -> None:
         if self.refuses:
-            raise RuntimeError("not now")
+            raise FullError
         self.parcels.append(parcel)
         self.sockets.append(sock)
         serve = self._serve_socket if parcel.kind == "socket" else self._serve_poll
@@ -99,7 +99,7 @@ async def running(
     path = directory / "holder"
     pages = {**make_pages(lambda: True, _asyncapi), "/broken": _broken, "/large": _large}
     public = PublicPort(
-        GatewaySettings(**{"port": 0, **settings}), Authenticator(auth), lambda _: path, pages
+        GatewaySettings(**{"port": 0, **settings}), Authenticator(auth), lambda _: [path], pages
     )
     node = Node(public, EchoHolder(path), path)
     try:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from doorstep.development.processes import ServerProcess
 from doorstep.gateway import handover
-from doorstep.gateway.handover import HandoverError, Parcel, Receiver, Sender
+from doorstep.gateway.handover import HandoverError, NoAnswerError, Parcel, Receiver, Sender
 
 # A socket that is left to the garbage collector counts as forgotten.
 pytestmark = pytest.mark.filterwarnings(
@@ -265,7 +265,7 @@ async def test_no_more_wait_than_can_be_helped(
 async def test_no_answer_is_waited_for_longer_than_asked(private_directory: Path) -> None:
     with deaf_listener(private_directory), tcp_pair() as (server, client):
         sender = Sender(private_directory / "holder")
-        with pytest.raises(HandoverError, match="no answer in time"):
+        with pytest.raises(NoAnswerError, match="no answer in time"):
             await asyncio.wait_for(sender.hand_over(server, parcel(), 0.05), 5)
         server.send(b"still ours")
         assert client.recv(10) == b"still ours"

@@ -22,7 +22,7 @@ from websockets.typing import Subprotocol
 from doorstep.config.settings import AuthSettings
 from doorstep.gateway import http_port
 from tests.gateway.identity import IdentityProvider, SigningKey
-from tests.gateway.node import AUTH, LARGE, Node, running
+from tests.gateway.node import AUTH, LARGE, EchoHolder, Node, running
 from tests.gateway.socket_server import page, raw_client
 from tests.gateway.test_handover import receiver_process
 from tests.gateway.wire import TEXT, Answer, Got, exchange, frame, parse_answer, request, token, upgrade
@@ -415,12 +415,40 @@ async def test_without_a_holder_it_waits_then_refuses(private_directory: Path) -
 
 
 async def test_a_user_without_a_holder_is_refused(private_directory: Path) -> None:
-    def nobody(user_id: str) -> Path:
-        raise KeyError(user_id)
-
     async with running(private_directory, holder_wait_s=0.1) as node:
-        node.public._holder_of = nobody
+        node.public._holders_of = lambda _: []
         assert (await exchange(node.port, upgrade("/v1/ws", bearer()))).status == 503
+
+
+@asynccontextmanager
+async def next_holder(node: Node) -> AsyncIterator[EchoHolder]:
+    """One that is asked after the node's own."""
+    path = node.path.with_name("next")
+    following = EchoHolder(path)
+    await following.start()
+    node.public._holders_of = lambda _: [node.path, path]
+    yield following
+    await following.stop()
+
+
+@pytest.mark.parametrize("owner", ["away", "full"])
+async def test_the_next_holder_takes_whom_the_owner_can_not(private_directory: Path, owner: str) -> None:
+    async with running(private_directory, holder=owner == "full") as node, next_holder(node):
+        node.holder.refuses = True
+        assert (await exchange(node.port, request("/v1/notifications", bearer()))).status == 200
+
+
+async def test_nobody_else_is_asked_while_a_frozen_holder_may_take_it_yet(private_directory: Path) -> None:
+    async with (
+        running(private_directory, holder=False, holder_wait_s=0.3) as node,
+        receiver_process(private_directory) as frozen,
+        next_holder(node) as following,
+    ):
+        frozen.signal(signal.SIGSTOP)
+        answer = await exchange(node.port, request("/v1/notifications", bearer()))
+        frozen.signal(signal.SIGCONT)
+        assert answer.json["code"] == "holder_unavailable"
+        assert following.parcels == []
 
 
 async def test_a_holder_that_refuses_is_asked_again(private_directory: Path) -> None:

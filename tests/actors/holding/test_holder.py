@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import resource
 import secrets
 import socket
 import time
@@ -30,6 +31,7 @@ from doorstep.actors.holding.socket_subscriber import SocketSubscriber
 from doorstep.actors.placement.cell import HERE, Cell
 from doorstep.actors.placement.run_directory import RunDirectory
 from doorstep.actors.placement.slots import slot_of
+from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.connection import connect
@@ -146,7 +148,7 @@ async def world(valkey: ValkeyServer, run_dir: Path, **flags: Any) -> AsyncItera
     run = RunDirectory(run_dir)
     holder = Holder("holder-0", settings, Cell.of(HERE, 1), run)
     authenticator = Authenticator(settings.auth)
-    port = PublicPort(settings.gateway, authenticator, lambda _: run.socket_of("holder-0"), {})
+    port = PublicPort(settings.gateway, authenticator, lambda _: [run.socket_of("holder-0")], {})
     connection = connect(settings.redis)
     await stamp(connection)
     try:
@@ -155,6 +157,23 @@ async def world(valkey: ValkeyServer, run_dir: Path, **flags: Any) -> AsyncItera
         await port.stop()
         await holder.stop()
         await connection.close()
+
+
+async def test_a_holder_that_runs_out_of_descriptors_refuses_and_says_so(
+    valkey: ValkeyServer,
+    run_dir: Path,
+    names: Names,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    configure_logs(load_settings(), "holder-0")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (8, 8))
+    async with world(valkey, run_dir, gateway={"holder_wait_s": 0.2}) as here:
+        with pytest.raises(InvalidStatus) as refused:
+            await here.connect(token_for(names.user()))
+        assert refused.value.response.status_code == 503
+        assert await counted(here.holder, "doorstep_refusals_total", code="holder_full") >= 1
+    assert '"holder_full"' in capfd.readouterr().err
 
 
 async def test_a_push_reaches_every_device(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:

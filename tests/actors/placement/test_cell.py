@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from doorstep.actors.placement.cell import HERE, SUPERVISOR, Cell, consumers, kind_of, node_of
-from doorstep.actors.placement.slots import SLOTS, owner_of, slot_of
+from doorstep.actors.placement.slots import SLOTS, owner_of, ranked, slot_of
 
 
 def test_a_slot_never_changes_with_machine_or_version() -> None:
@@ -29,6 +29,13 @@ def test_the_order_of_the_holders_does_not_matter() -> None:
     assert all(owner_of(slot, ["a", "b", "c"]) == owner_of(slot, ["c", "a", "b"]) for slot in range(SLOTS))
 
 
+def test_the_next_of_a_slot_is_who_would_own_it_without_the_first() -> None:
+    for slot in range(SLOTS):
+        first, *others = ranked(slot, ["a", "b", "c"])
+        assert first == owner_of(slot, ["a", "b", "c"])
+        assert others[0] == owner_of(slot, others)
+
+
 def test_no_holder_is_an_error() -> None:
     with pytest.raises(ValueError, match="empty"):
         owner_of(1, [])
@@ -40,7 +47,7 @@ def test_the_actors_of_a_cell_say_what_they_are_and_where(node: str, at: str) ->
     assert cell.actors == (f"holder-0{at}", f"holder-1{at}", f"gateway{at}")
     assert [kind_of(name) for name in cell.actors] == ["holder", "holder", "gateway"]
     assert {node_of(name) for name in cell.actors} == {node}
-    assert cell.holder_of("u1") in cell.holders
+    assert set(cell.holders_of("u1")) == set(cell.holders)
 
 
 def test_consumers_and_the_supervisor_belong_to_no_node() -> None:
