@@ -20,6 +20,8 @@ async def read_whole(
 
     Raises `KafkaUnavailableError`.
     """
+    if not partitions:
+        return  # aiokafka may wait for ever where a consumer without any is stopped at once
     consumer = AIOKafkaConsumer(**reader_options(kafka))
     try:
         await consumer.start()

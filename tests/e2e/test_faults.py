@@ -92,6 +92,33 @@ async def test_redis_stopped_for_10_s_with_its_feeds_cut_before(
         await asyncio.to_thread(service.wait_until_ready)
 
 
+async def test_redis_loses_everything_while_clients_are_connected(
+    serve: ServiceFactory, store: ValkeyServer, publisher: Publisher, names: Names
+) -> None:
+    """Each has had more than is appended again at once: nobody gets anything twice, and nobody is reset."""
+    service = await asyncio.to_thread(serve, DOORSTEP_CONSUMERS="2", DOORSTEP_KAFKA__MAX_POLL_RECORDS="50")
+    async with browsers_of(service, names) as browsers:
+        await stream(publisher, names, 0, 6000, 3000)
+        await check(browsers, 6000)
+        await asyncio.to_thread(
+            service.process.wait_until, lambda: _all_committed(service), what="all commits", timeout_s=20
+        )
+        with redis.Redis.from_url(store.url) as client:
+            await asyncio.to_thread(client.flushall)
+        await stream(publisher, names, 6000, USERS, 3000)
+        await check(browsers, 6000 + USERS)
+        assert all(browser.journal.connects == 1 for browser in browsers)
+        assert b'doorstep_consumer_restarts_total{actor="consumer-0",cause="lost_writes"} 1' in service.ask(
+            "/metrics"
+        )
+
+
+def _all_committed(service: Service) -> bool:
+    lines = service.ask("/metrics").decode().splitlines()
+    counts = [line.split()[-1] for line in lines if line.startswith("doorstep_consumer_in_flight_records{")]
+    return len(counts) == 2 and not any(map(float, counts))
+
+
 async def test_kafka_stopped_for_10_s(
     serve: ServiceFactory, broker: KafkaServer, publisher: Publisher, names: Names
 ) -> None:
