@@ -141,6 +141,10 @@ class Lane:
         """Why it loaded its state; not where it did so because no server answered yet."""
         return [str(why) for why in await self._tab.evaluate("page.loads") if why != "unreachable"]
 
+    async def has_loaded_because(self, reasons: Sequence[str]) -> None:
+        """Raises `PageError` where it does not load its state, or does so for others than these reasons."""
+        await self.until(f"[...new Set(page.loads)].join() === {','.join(reasons)!r}")
+
     async def numbers(self, expression: str) -> Sequence[float]:
         """The value, as a list of numbers."""
         return [float(each) for each in await self._tab.evaluate(f"[{expression}].flat()")]
@@ -293,8 +297,13 @@ async def lose_a_gateway(world: World) -> None:
     world.service.kill("Gateway")
 
 
-BEHIND = (lose_a_holder, lose_a_gateway, lose_the_history, lose_everything)
-"""What goes wrong behind the gateway's door, for all pages at once."""
+BEHIND: Mapping[Callable[[World], Awaitable[None]], Sequence[str]] = {
+    lose_a_holder: (),
+    lose_a_gateway: (),
+    lose_the_history: ("reset",),
+    lose_everything: ("reset",),
+}
+"""What goes wrong behind the gateway's door, for all pages at once, and why they load their state then."""
 
 
 @pytest.mark.timeout(240)
@@ -315,9 +324,11 @@ async def test_whatever_fails_every_page_ends_in_the_state_of_ras(
     # Firefox does not keep a page with a WebSocket in its cache, so it begins anew.
     assert {lane.name for lane in world.lanes if await lane.loads()} <= {AWAY}
 
-    for fault in BEHIND:
+    for fault, loads in BEHIND.items():
+        await world.each(Lane.forget)
         await fault(world)
         await hand_in(world.teachers, FILES // 10)
+        await all_of([lane.has_loaded_because(loads) for lane in world.lanes])
         await world.show_the_truth()
     paints = await world.figures("page.recorder.paintMs(0.99)")
 
