@@ -4,8 +4,8 @@ import { type BatchStore, createBatchStore } from "@doorstep/client/state";
 import { StrictMode, act } from "react";
 import { type Root, createRoot } from "react-dom/client";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { HandConnection } from "../../client/test/support/connection.ts";
 import { BatchOverview, ConnectionStatus, UploadList } from "../src/index.ts";
-import { HandConnection } from "./support/connection.ts";
 import { HandUploader } from "./support/uploader.ts";
 
 Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: true });

@@ -5,8 +5,8 @@ import { DoorstepProvider } from "@doorstep/client/react";
 import { createBatchStore } from "@doorstep/client/state";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import { HandConnection } from "../../../client/test/support/connection.ts";
 import { BatchOverview, ConnectionStatus, FilePicker, UploadList } from "../../src/index.ts";
-import { HandConnection } from "../support/connection.ts";
 import { HandUploader } from "../support/uploader.ts";
 
 const connection = new HandConnection();
