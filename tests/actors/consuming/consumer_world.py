@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import redis
 from confluent_kafka import Producer
 
 from doorstep.actors.consuming.consumer import Consumer
@@ -81,6 +82,11 @@ class World:
         producer = Producer({"bootstrap.servers": self.kafka.bootstrap, "message.max.bytes": 8_000_000})
         producer.produce(topic, value, key=key, **more)
         assert producer.flush(30) == 0
+
+    async def lose_redis(self) -> None:
+        """Redis loses everything."""
+        with redis.Redis.from_url(self.valkey.url) as client:
+            await asyncio.to_thread(client.flushall)
 
     # What works on it
 

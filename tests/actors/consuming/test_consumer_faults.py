@@ -4,7 +4,8 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import redis
@@ -177,6 +178,18 @@ async def _some(world: World) -> bool:
     return len(await world.log(world.names.user(0))) > 50
 
 
+@asynccontextmanager
+async def _away(
+    world: World, consumer: Consumer, name: str, server: KafkaServer | ValkeyServer
+) -> AsyncIterator[None]:
+    """While a server is away and its breaker open."""
+    await asyncio.to_thread(server.stop)
+    await _status(world, consumer, _is_open(name), f"the breaker of {name} is open")
+    yield
+    await asyncio.to_thread(server.start)
+    await _status(world, consumer, _all_closed, "the breakers are closed")
+
+
 async def test_redis_may_stop_and_start(
     kafka: KafkaServer, valkey_factory: ValkeyFactory, names: Names, tmp_path: Path
 ) -> None:
@@ -185,17 +198,14 @@ async def test_redis_may_stop_and_start(
     async with world.consumer() as consumer:
         stream = Stream(world, pause_s=0.01)
         await asyncio.sleep(0.5)
-        await asyncio.to_thread(valkey.stop)
-        await _status(world, consumer, _is_open("redis"), "the breaker of Redis is open")
-        await _status(
-            world,
-            consumer,
-            lambda status: len(status.paused) == world.partitions,
-            "all partitions are paused",
-        )
-        await asyncio.sleep(1)
-        await asyncio.to_thread(valkey.start)
-        await _status(world, consumer, _all_closed, "the breakers are closed")
+        async with _away(world, consumer, "redis", valkey):
+            await _status(
+                world,
+                consumer,
+                lambda status: len(status.paused) == world.partitions,
+                "all partitions are paused",
+            )
+            await asyncio.sleep(1)
         await stream.stop()
         await stream.check()
         await _status(world, consumer, lambda status: status.paused == (), "no partition is paused")
@@ -211,7 +221,7 @@ async def test_redis_may_lose_everything(world: World) -> None:
         await stream.stop()
         await stream.check()
         await _all_committed(world, consumer)  # so that no commit is due that would notice
-        await _flush(world)
+        await world.lose_redis()
         await stream.check()
         world.publisher.send_all([world.slot(batch, "essay-2")])
         assert essays(await world.logged(user, 2)) == ["essay-1", "essay-2"]
@@ -226,7 +236,7 @@ async def test_contexts_come_back_before_the_events(world: World) -> None:
         world.publisher.send_all(world.slot(batch, f"{batch}-essay") for batch in batches)
         await world.logged(user, 40)
         parked = await world.counted(consumer, "parked")
-        await _flush(world)
+        await world.lose_redis()
         await world.logged(user, 40)
         assert await world.counted(consumer, "parked") == parked
 
@@ -236,11 +246,6 @@ async def _all_committed(world: World, consumer: Consumer) -> None:
         return await world.in_flight(consumer) == 0
 
     await world.until(done, "all is committed")
-
-
-async def _flush(world: World) -> None:
-    with redis.Redis.from_url(world.valkey.url) as client:
-        await asyncio.to_thread(client.flushall)
 
 
 async def _restarts(consumer: Consumer, cause: str) -> int:
@@ -299,11 +304,8 @@ async def test_kafka_may_stop_and_start(
     async with world.consumer() as consumer:
         stream = Stream(world, pause_s=0.01)
         await asyncio.sleep(0.5)
-        await asyncio.to_thread(kafka.stop)
-        await _status(world, consumer, _is_open("kafka"), "the breaker of Kafka is open")
-        await asyncio.sleep(1)
-        await asyncio.to_thread(kafka.start)
-        await _status(world, consumer, _all_closed, "the breakers are closed")
+        async with _away(world, consumer, "kafka", kafka):
+            await asyncio.sleep(1)
         await stream.stop()
         await stream.check()
 
@@ -329,7 +331,7 @@ async def test_redis_may_lose_everything_under_load(world: World) -> None:
     async with world.consumer() as consumer:
         stream = Stream(world, pause_s=0.005)
         await asyncio.sleep(0.7)
-        await _flush(world)
+        await world.lose_redis()
         await asyncio.sleep(0.7)
         await stream.stop()
         await stream.check()
@@ -349,7 +351,7 @@ async def test_nobody_is_reset_while_what_was_lost_is_on_its_way_back(world: Wor
         (head,) = await log.heads([user])
         assert head is not None
         assert head.seq == 500
-        await _flush(world)
+        await world.lose_redis()
         waited = 0
         while (page := (await log.read([Want(user, head, 10)]))[0]) is None:
             waited += 1

@@ -124,8 +124,7 @@ async def test_the_chain_is_the_same_after_a_loss_while_nobody_was_there(world: 
         world.publisher.send_all(world.notification(user, each)._replace(key=b"one") for each in _notes(50))
         await world.logged(user, 50)
     heads = [await world.head(user)]
-    with redis.Redis.from_url(world.valkey.url) as client:
-        await asyncio.to_thread(client.flushall)
+    await world.lose_redis()
     async with world.consumer():
         await world.until(lambda: _has_head(world, user), "all is as it was")
         heads.append(await world.head(user))
@@ -144,8 +143,7 @@ async def test_who_has_no_partition_vouches_for_redis_too(world: World, tmp_path
         try:
             await world.until(lambda: _is_waiting(consumer), "another member has the only partition")
             await world.until(lambda: _has_head(world, "nobody"), "it has vouched for what there is", 10)
-            with redis.Redis.from_url(world.valkey.url) as client:
-                await asyncio.to_thread(client.flushall)
+            await world.lose_redis()
             await world.until(lambda: _has_head(world, "nobody"), "and for what is left", 10)
             assert (await consumer.status()).partitions == ()
         finally:
@@ -165,8 +163,7 @@ async def test_readers_wait_until_all_consumers_have_appended_what_was_lost(worl
             await world.logged(user, 1)
         heads = [await world.head(user) for user in users]
         async with _member(world.settings().kafka, world.notifications):
-            with redis.Redis.from_url(world.valkey.url) as client:
-                await asyncio.to_thread(client.flushall)
+            await world.lose_redis()
             assert essays(await world.logged(teacher, 1)) == ["essay"]
             await world.until(lambda: _is_all_committed(world, consumer), "it is done with its share")
             assert [await world.head(user) for user in users] == [None] * 5
