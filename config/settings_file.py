@@ -6,6 +6,7 @@ So no secret is in an argument, a message or an environment: whoever may read th
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import orjson
 from pydantic import SecretStr
@@ -24,9 +25,8 @@ class _AsWritten(Settings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        *_others: Any,
+        **_more: Any,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 

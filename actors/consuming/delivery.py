@@ -1,4 +1,4 @@
-"""Carries sorted records out: contexts registered, events resolved and appended or parked, dead letters sent.
+"""Carries classified records out: registers contexts, appends or parks events, sends dead letters.
 
 Nothing here gives up. What Redis does not take now is tried again, the same in the same order, until it does;
 whoever calls may be cancelled at any point and begin again with the same records.

@@ -57,8 +57,8 @@ class GroupEvents:
     """What comes next of this one can't be read, and why. No more is read of it before `read_from`."""
     on_records: Callable[[Batch], None]
     on_caught_up: Callable[[Mapping[Partition, int]], None]
-    """Every record of these before these offsets has come; what else there is, are markers of transactions,
-    and what was aborted."""
+    """Every record of these before these offsets has come; what is left are markers of transactions, and
+    records of aborted ones."""
 
 
 class ConsumerThread:
@@ -145,9 +145,8 @@ class ConsumerThread:
                 on_lost=self._on_lost,
             )
             while not self._ending:
-                granted = (
-                    self._granted
-                )  # before the wishes: a pause that comes before a grant is obeyed first
+                # Taken before the wishes are: a pause that comes before a grant is obeyed first.
+                granted = self._granted
                 self._obey()
                 self._read(granted)
         except Exception as error:  # whatever it is, only a new membership can help
@@ -200,7 +199,7 @@ class ConsumerThread:
             self._held += self._consume(1, 0)
 
     def _consume(self, most: int, wait_s: float) -> list[Message]:
-        """Records, without those of partitions that have gone meanwhile."""
+        """Records, and among them what librdkafka says of partitions: their ends, and what is wrong."""
         messages = self._consumer.consume(most, wait_s)
         for message in messages:
             error = message.error()
