@@ -115,15 +115,21 @@ async def test_a_cut_feed_subscribes_again(owner: Owner, log: Log, eyes: Eyes, k
     assert owner.seen() == [(USER, 1)]
 
 
-async def test_a_server_that_restarts(valkey_factory: ValkeyFactory) -> None:
-    server = valkey_factory()
+async def _cut_off(server: ValkeyServer) -> tuple[Connection, Owner]:
+    """An owner whose feed has lost its server, which is stopped; and its connection."""
     connection = connect(redis_settings(server.url))
     await stamp(connection)
-    owner, log = Owner(connection), Log(connection, HistorySettings())
+    owner = Owner(connection)
     owner.start()
     await owner.feed.subscribe([SLOT])
     server.stop()
     await owner.until(events=["subscribed", "lost"])
+    return connection, owner
+
+
+async def test_a_server_that_restarts(valkey_factory: ValkeyFactory) -> None:
+    server = valkey_factory()
+    connection, owner = await _cut_off(server)
     assert not owner.feed.live
     late = asyncio.create_task(owner.feed.subscribe([SLOT, 3]))
     await asyncio.sleep(0.3)
@@ -132,7 +138,7 @@ async def test_a_server_that_restarts(valkey_factory: ValkeyFactory) -> None:
     await asyncio.wait_for(late, 5)
     assert owner.feed.live
     await know(connection)
-    await append(log, USER, "a")
+    await append(Log(connection, HistorySettings()), USER, "a")
     await owner.until(pushes=1)
     await owner.stop()
     await connection.close()
@@ -214,13 +220,7 @@ async def test_messages_of_a_newer_doorstep_are_refused(owner: Owner, eyes: Eyes
 
 async def test_after_stop_nothing_comes_and_nobody_waits(valkey_factory: ValkeyFactory) -> None:
     server = valkey_factory()
-    connection = connect(redis_settings(server.url))
-    await stamp(connection)
-    owner, log = Owner(connection), Log(connection, HistorySettings())
-    owner.start()
-    await owner.feed.subscribe([SLOT])
-    server.stop()
-    await owner.until(events=["subscribed", "lost"])
+    connection, owner = await _cut_off(server)
     waiting = asyncio.create_task(owner.feed.subscribe([5]))
     await asyncio.sleep(0)
     await owner.stop()
@@ -229,7 +229,7 @@ async def test_after_stop_nothing_comes_and_nobody_waits(valkey_factory: ValkeyF
             await late
     server.start()
     await know(connection)
-    await append(log, USER, "a")
+    await append(Log(connection, HistorySettings()), USER, "a")
     await asyncio.sleep(0.1)
     assert (owner.pushes, owner.events[2:]) == ([], [])
     await connection.close()

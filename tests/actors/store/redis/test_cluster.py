@@ -18,7 +18,7 @@ from doorstep.actors.store.redis.connection import check_server, connect
 from doorstep.actors.store.redis.errors import StoreLost, StoreMisconfigured, StoreUnavailable
 from doorstep.actors.store.rights import check_rights
 from doorstep.actors.store.stamp import Stamp
-from doorstep.actors.store.values import Canary, Parking, Want
+from doorstep.actors.store.values import Canary, Page, Parking, Want
 from doorstep.config.settings import ContextSettings, HistorySettings
 from doorstep.development.ports import free_port
 from doorstep.development.valkey import ValkeyProcess
@@ -280,6 +280,19 @@ def _serves(node: Eyes, slot: int) -> bool:
     return any(first <= slot <= last and master[2] == me for first, last, master, *_ in ranges)
 
 
+async def _pages_after_another_append(log: Log) -> Sequence[Page]:
+    """Append to everybody as soon as all masters are there; what is in everybody's log then."""
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(StoreUnavailable):
+                await log.append([entry(user, "b") for user in USERS])
+                break
+            await asyncio.sleep(0.1)
+    pages = [page for page in await log.read([Want(user, START, 10) for user in USERS]) if page]
+    assert len(pages) == len(USERS)
+    return pages
+
+
 async def test_a_master_that_is_gone(valkey_cluster: ValkeyCluster) -> None:
     connection = connect(redis_settings(valkey_cluster.url, cluster=True, timeout_s=1))
     await stamp(connection)
@@ -290,14 +303,7 @@ async def test_a_master_that_is_gone(valkey_cluster: ValkeyCluster) -> None:
     with pytest.raises(StoreUnavailable):
         await log.append([entry(user, "b") for user in USERS])
     valkey_cluster.nodes[2].start()
-    async with asyncio.timeout(20):
-        while True:
-            with suppress(StoreUnavailable):
-                await log.append([entry(user, "b") for user in USERS])
-                break
-            await asyncio.sleep(0.1)
-    pages = [page for page in await log.read([Want(user, START, 10) for user in USERS]) if page]
-    assert len(pages) == len(USERS)
+    pages = await _pages_after_another_append(log)
     assert {tuple(keys_of(page)) for page in pages} == {("a", "b")}
     await connection.close()
     eyes.close()
@@ -321,14 +327,7 @@ async def test_a_replica_that_takes_over(valkey_cluster: ValkeyCluster, tmp_path
     identity = await checkpoints.server_identity()
     everyone[2]("WAIT", 1, 5000)
     lost.stop(kill=True)
-    async with asyncio.timeout(30):
-        while True:
-            with suppress(StoreUnavailable):
-                await log.append([entry(user, "b") for user in USERS])
-                break
-            await asyncio.sleep(0.1)
-    pages = [page for page in await log.read([Want(user, START, 10) for user in USERS]) if page]
-    assert len(pages) == len(USERS)
+    pages = await _pages_after_another_append(log)
     assert all(keys_of(page) == ["a", "b"] for page in pages)
     assert await offsets_in(checkpoints, "g") == {("t", 0): 5}
     assert await checkpoints.server_identity() != identity
