@@ -125,7 +125,13 @@ async def test_a_cursor_that_can_not_be_continued_is_reset(
         assert late.cursor == head
         assert late.journal.notifications == []
         answer = await asyncio.to_thread(_poll, service, teacher, cursor)
-        assert answer == {"notifications": [], "cursor": head, "reset": True, "reset_reason": reason}
+        assert answer == {
+            "notifications": [],
+            "cursor": head,
+            "read": 0,
+            "reset": True,
+            "reset_reason": reason,
+        }
 
 
 def _poll(service: Service, user_id: str, after: str | None) -> dict[str, object]:
