@@ -84,5 +84,5 @@ class School:
         why, teacher = request.query["why"], request.query["teacher"]
         if mode == "down" or (mode == "short" and why == "refresh"):
             return web.Response(status=503)
-        lives_s = {"cached": -1.0, "short": _SHORT_S if why == "connect" else 3600.0}.get(mode, 3600.0)
+        lives_s = {"cached": -60.0, "short": _SHORT_S if why == "connect" else 3600.0}.get(mode, 3600.0)
         return web.Response(text=token_for(teacher, ttl_s=lives_s))
