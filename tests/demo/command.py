@@ -4,6 +4,7 @@ import contextlib
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -57,11 +58,15 @@ class DemoCommand:
             lambda: "Open http" in self.process.output(200), what="the demo", timeout_s=START_S
         )
 
-    def end(self, number: signal.Signals) -> tuple[int, float]:
+    def end(self, number: signal.Signals, within_s: float = 60) -> tuple[int, float]:
         """Send it a signal; returns its exit status, and the seconds it took to end."""
         began = time.monotonic()
         self.process.signal(number)
-        status = self.process.wait(60)
+        try:
+            status = self.process.wait(within_s)
+        except subprocess.TimeoutExpired as error:
+            left = "\n".join(_name(one) for one in self.members())
+            raise AssertionError(f"{self.process.output(200)}\nstill there:\n{left}") from error
         return status, time.monotonic() - began
 
     def members(self, name: str = "") -> list[psutil.Process]:
