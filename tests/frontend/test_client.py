@@ -30,6 +30,8 @@ from tests.support.remote import PageError, RemoteBrowser, RemoteTab
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service
 
+pytestmark = pytest.mark.alone  # twelve pages, whose clocks are faster, and figures of time
+
 BROWSERS: Mapping[str, Callable[[Path], contextlib.AbstractAsyncContextManager[RemoteBrowser]]] = {
     "chromium": chromium,
     "firefox": firefox,
