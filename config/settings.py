@@ -170,6 +170,7 @@ class CanarySettings(_Section):
     timeout_s: float = Field(default=3.0, gt=0)
     """How long a notification may take, with the handshake of its socket."""
     user_id: str = "doorstep-canary"
+    """On a Ray cluster `<user_id>.<node>`: each node has a canary."""
     topic: str = "huleedu.notification.teacher.requested.v1"
     """Where its records go: a topic whose route takes `TeacherNotificationRequestedV1`."""
 

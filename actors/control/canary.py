@@ -29,8 +29,9 @@ logger = structlog.get_logger(__name__)
 class Canary:
     """One visit after the other, by the public port of this node."""
 
-    def __init__(self, settings: Settings, port: Callable[[], int]) -> None:
+    def __init__(self, settings: Settings, node: str, port: Callable[[], int]) -> None:
         """`port` tells the number of the public port. Raises `AuthSetupError` without a shared secret."""
+        self.user_id = user_of(settings.canary.user_id, node)
         self.faults: Mapping[str, KafkaFault] = {}
         """`canary`, and what became of it, while what was sent last has not come."""
         self._settings = settings.canary
@@ -79,11 +80,11 @@ class Canary:
 
     async def _visit(self) -> float:
         """How long it took, in seconds, without the handshake."""
-        user_id, event_id = self._settings.user_id, str(uuid.uuid4())
-        async with visit(self._host, self._port(), self._signer.sign(user_id, _TOKEN_S)) as messages:
+        event_id = str(uuid.uuid4())
+        async with visit(self._host, self._port(), self._signer.sign(self.user_id, _TOKEN_S)) as messages:
             await anext(messages)  # the welcome: what is sent from now on is pushed
             begun = time.monotonic()
-            self._producer.offer(user_id, record_of(self._settings.topic, user_id, event_id))
+            self._producer.offer(self.user_id, record_of(self._settings.topic, self.user_id, event_id))
             async for message in messages:
                 if orjson.loads(message).get("id") == event_id:
                     break
@@ -96,6 +97,11 @@ class Canary:
             logger.warning("canary_lost", reason=reason)
         since = self.faults[_EVENT].since if self.faults else time.time()
         self.faults = {_EVENT: KafkaFault(reason, since)}
+
+
+def user_of(user_id: str, node: str) -> str:
+    """Who the canary of a node is: canaries that shared a log would each be sent the records of all."""
+    return f"{user_id}.{node}" if node else user_id
 
 
 def record_of(topic: str, user_id: str, event_id: str) -> bytes:

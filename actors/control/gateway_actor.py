@@ -76,7 +76,8 @@ class Gateway:
         self._port = PublicPort(settings.gateway, Authenticator(settings.auth), self._holders_of, public)
         admin = make_admin_pages(self._is_well, self._is_ready, self._tell_status, self._tell_metrics)
         self._admin_port = AdminPort(settings.admin, admin)
-        self._canary = Canary(settings, lambda: self._port_number) if settings.canary.interval_s else None
+        canary = Canary(settings, node, lambda: self._port_number) if settings.canary.interval_s else None
+        self._canary = canary
         self._main_task = MainTask(self._serve())
 
     async def status(self) -> GatewayStatus:
