@@ -1,12 +1,14 @@
 """Machines of their own on this one, for Ray: network, mount, PID and IPC namespaces, on a bridge.
 
 Each has its own `/mnt` for the files of Ray and Doorstep, so that nobody reaches another machine by one.
+Network interfaces are named after the process that made them: `dstest<pid>`, and `.0` and so on behind it.
 """
 
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from doorstep.development.processes import ServerProcess
 from tests.support.components import missing
 
 _TOOLS = ("ip", "unshare", "nsenter")
+_INTERFACES = Path("/sys/class/net")
 _START_S = 10.0
 _LIFE = """
 set -e
@@ -90,15 +93,19 @@ class Machine:
 
 @contextmanager
 def machines(number: int, directory: Path) -> Iterator[tuple[str, list[Machine]]]:
-    """The address of this machine, and that many others; skips the test where there can be none."""
+    """The address of this machine, and that many others; skips the test where there can be none.
+
+    Leaves no interface behind, and removes those of processes that were killed.
+    """
     lacking = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if lacking or os.geteuid() != 0:
         missing("network namespaces", "run the tests on Linux as root, with iproute2 and util-linux")
     net = f"10.77.{os.getpid() % 250}"
-    bridge = f"ds{os.getpid() % 100_000}"
+    bridge = f"dstest{os.getpid()}"
+    _remove_interfaces(lambda pid: not psutil.pid_exists(pid))
     with ExitStack() as stack:
+        stack.callback(_remove_interfaces, lambda pid: pid == os.getpid())
         _ip("link", "add", bridge, "type", "bridge")
-        stack.callback(_ip, "link", "delete", bridge)
         _ip("address", "add", f"{net}.1/24", "dev", bridge)
         _ip("link", "set", bridge, "up")
         made = [Machine(f"{net}.{which + 2}", directory) for which in range(number)]
@@ -106,6 +113,14 @@ def machines(number: int, directory: Path) -> Iterator[tuple[str, list[Machine]]
             stack.callback(machine.switch_off)
             machine.switch_on(bridge, f"{bridge}.{which}")
         yield f"{net}.1", made
+
+
+def _remove_interfaces(made_by: Callable[[int], bool]) -> None:
+    """Those whose makers' process ids are such. The kernel removes some meanwhile, after their machines."""
+    for name in sorted(each.name for each in _INTERFACES.iterdir()):
+        made = re.fullmatch(r"dstest(\d+)(\.\d+)?", name)
+        if made and made_by(int(made[1])):
+            subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
 
 
 def _ip(*arguments: str) -> None:
