@@ -9,6 +9,7 @@ import typer
 from doorstep.actors.commands.check import check
 from doorstep.actors.commands.contract import contract
 from doorstep.actors.commands.dead import dead
+from doorstep.actors.commands.down import down
 from doorstep.actors.commands.serve import serve
 from doorstep.actors.commands.status import status
 from doorstep.actors.commands.token import token
@@ -29,7 +30,7 @@ def doorstep(
         raise typer.Exit
 
 
-for verb in (serve, check, status, token, contract):
+for verb in (serve, down, check, status, token, contract):
     app.command()(verb)
 app.add_typer(dead, name="dead")
 

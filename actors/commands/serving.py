@@ -18,9 +18,7 @@ logger = structlog.get_logger(__name__)
 
 async def serve_until_stopped(settings: Settings, *, replace: bool) -> ExitStatus:
     """Run everything; returns the exit status, see `doorstep serve --help`."""
-    end_on_signals()
-    configure_logs(settings, "serve")
-    sys.stdout = Output("stdout")  # Ray's messages for people
+    _begin(settings, "serve")
     logger.info("starting", version=VERSION)
     try:
         async with Cluster(settings, replace=replace) as cluster:
@@ -37,6 +35,29 @@ async def serve_until_stopped(settings: Settings, *, replace: bool) -> ExitStatu
     except asyncio.CancelledError:
         logger.info("stopped")
     return ExitStatus.STOPPED
+
+
+async def take_down(settings: Settings) -> ExitStatus:
+    """End the actors on a given Ray; returns the exit status, see `doorstep down --help`."""
+    _begin(settings, "down")
+    try:
+        await Cluster(settings).take_down()
+    except StartError as error:
+        logger.error("not_joined", error=str(error))
+    except TimeoutError:
+        logger.error("not_stopped", error="actors are left that do not end")
+    except asyncio.CancelledError:
+        logger.warning("interrupted")
+    else:
+        logger.info("stopped")
+        return ExitStatus.STOPPED
+    return ExitStatus.NOT_STARTED
+
+
+def _begin(settings: Settings, name: str) -> None:
+    end_on_signals()
+    configure_logs(settings, name)
+    sys.stdout = Output("stdout")  # Ray's messages for people
 
 
 async def _follow(cluster: Cluster) -> None:

@@ -25,7 +25,7 @@ class ActorCalls:
         except TimeoutError:
             return Unreachable(name, f"no answer within {timeout_s:g} s")
         except (RayError, ValueError) as error:
-            if isinstance(error, ActorDiedError | ValueError):
+            if isinstance(error, ActorDiedError):
                 self._found.pop(name, None)
             return Unreachable(name, str(error).partition("\n")[0])
 
@@ -38,7 +38,11 @@ class ActorCalls:
         )
 
     async def _find(self, name: str) -> Any:
-        """One look-up at a time, however long it takes: it can't be interrupted."""
+        """One look-up at a time, however long it takes: it can't be interrupted. Forgotten where it fails."""
         if name not in self._found:
             self._found[name] = asyncio.create_task(asyncio.to_thread(ray.get_actor, name))
-        return await asyncio.shield(self._found[name])
+        try:
+            return await asyncio.shield(self._found[name])
+        except Exception:
+            self._found.pop(name, None)
+            raise

@@ -64,7 +64,7 @@ class Cluster:
         self._fleet = Fleet(settings, self._run, create)
         self._printer: LinePrinter | None = None
         self._calls = ActorCalls()
-        self._is_ours = False
+        self._has_started = False
         self.url = ""
         """The address of the public port, `http://host:port`, once started."""
 
@@ -83,9 +83,9 @@ class Cluster:
         try:
             await self._start_ray()
             take_signals_back()
-            await self._look_for_others()
+            adopted = await self._look_for_others()
             await self._prepare_run_dir()
-            self._is_ours = True
+            self._has_started = not adopted
             await self._create_supervisor()
             await self._fleet.reconcile()
             async with asyncio.timeout(_START_S):
@@ -103,10 +103,20 @@ class Cluster:
         """Follow Ray until it is lost: raises `RayLostError` then."""
         await self._ray.watch()
 
+    async def take_down(self) -> None:
+        """End the actors that are there, whoever has started them. Raises `StartError` without a Ray."""
+        try:
+            await self._start_ray()
+            take_signals_back()
+            self._has_started = True
+        finally:
+            await self.stop()
+
     async def stop(self) -> None:
-        """Finish what is under way, end every actor, and the local Ray with all that is left of it."""
+        """Finish what is under way, and end what we have started: every actor, unless they were adopted, and
+        the local Ray with all that is left of it."""
         if ray.is_initialized():
-            if self._is_ours and not self._ray.is_lost:
+            if self._has_started and not self._ray.is_lost:
                 await self._stop_actors()
                 await self._clear_run_dirs()
             await asyncio.to_thread(ray.shutdown)
@@ -122,25 +132,26 @@ class Cluster:
             where = self._settings.ray.address or "on this machine"
             raise StartError(f"Ray did not start, or could not be joined ({where}): {error}") from error
 
-    async def _look_for_others(self) -> None:
-        """Actors that are there already are ours if they are the same, after a `serve` that was killed.
-        Others are replaced where that is wished, and make us give up where it is not."""
+    async def _look_for_others(self) -> bool:
+        """Whether actors are adopted: those that are there already and are the same, after a `serve` that was
+        killed. Others are replaced where that is wished, and make us give up where it is not."""
         if not await asyncio.to_thread(list_named_actors):
-            return
+            return False
         report = await self._calls.ask(SUPERVISOR, "report", timeout_s=_ASK_S)
         theirs = report.digest if isinstance(report, Report) else "unknown"
         ours = digest_of(self._settings, VERSION)
         if theirs == ours:
             logger.warning("actors_adopted", digest=ours)
-        elif self._replace:
+            return True
+        if self._replace:
             logger.warning("actors_replaced", digest=theirs, by=ours)
             await self._stop_actors()
-        else:
-            raise OtherActorsError(
-                f"Ray's namespace {self._settings.ray.namespace!r} has actors of another version or with "
-                f"other settings: {theirs}, ours are {ours}. Stop them, replace them (--replace), or use "
-                "another namespace (DOORSTEP_RAY__NAMESPACE)."
-            )
+            return False
+        raise OtherActorsError(
+            f"Ray's namespace {self._settings.ray.namespace!r} has actors of another version or with "
+            f"other settings: {theirs}, ours are {ours}. Stop them (doorstep down), replace them "
+            "(--replace), or use another namespace (DOORSTEP_RAY__NAMESPACE)."
+        )
 
     async def _stop_actors(self) -> None:
         """In order, which is the supervisor's business; then whoever is left."""

@@ -12,6 +12,7 @@ from prometheus_client import Metric
 from doorstep.actors.consuming.faults import KafkaFault
 from doorstep.actors.control.actor_calls import ActorCalls
 from doorstep.actors.control.canary import Canary
+from doorstep.actors.control.control_plane import ControlPlane, is_well_without
 from doorstep.actors.control.fleet_metrics import FleetMetrics
 from doorstep.actors.control.fleet_status import Answers, Since, can_take_sockets, fleet_status
 from doorstep.actors.control.report import Report, Status, Unreachable
@@ -33,7 +34,7 @@ from doorstep.gateway.public_contract import public_contract
 
 _ASK_S = 1.0
 _LOOK_S = 5.0
-_LOST_S = 30.0
+_SEE_S = 3.0
 _RETRY_S = 1.0
 
 logger = structlog.get_logger(__name__)
@@ -48,7 +49,7 @@ class GatewayStatus:
     port: int
     admin_port: int
     faults: Mapping[str, KafkaFault] = field(default_factory=dict)
-    """What its canary found."""
+    """What its canary found, and `ray` while that is away."""
 
 
 class Gateway:
@@ -69,7 +70,7 @@ class Gateway:
         self._calls = ActorCalls()
         self._since = Since()
         self._fleet_metrics = FleetMetrics()
-        self._ray_seen_at = time.monotonic()
+        self._control_plane = ControlPlane()
         self._state = "starting"
         self._port_number = self._admin_port_number = 0
         public = make_pages(self._is_well, self._asyncapi)
@@ -82,7 +83,7 @@ class Gateway:
 
     async def status(self) -> GatewayStatus:
         """How it is."""
-        faults = self._canary.faults if self._canary else {}
+        faults = {**self._control_plane.faults, **(self._canary.faults if self._canary else {})}
         return GatewayStatus(
             self._cell.gateway, self._state, self._port_number, self._admin_port_number, faults
         )
@@ -144,12 +145,10 @@ class Gateway:
         """So that it is known since when something is so, and whether Ray still finds anybody."""
         while True:
             await self._look(self._near)
-            # Looked up each time: an answer alone would say nothing of Ray.
-            found = await ActorCalls().ask(SUPERVISOR, "report", timeout_s=_LOOK_S)
-            if isinstance(found, Report):
-                self._ray_seen_at = time.monotonic()
+            found = await self._control_plane.look(_SEE_S)
+            if found:
                 self._hear_of_others(found.status)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_LOOK_S if found else _RETRY_S)
 
     def _hear_of_others(self, status: Status) -> None:
         if isinstance(status, SupervisorStatus):
@@ -164,7 +163,7 @@ class Gateway:
     # What its pages say
 
     def _is_well(self) -> bool:
-        return time.monotonic() - self._ray_seen_at < _LOST_S
+        return is_well_without(self._settings.ray.address, self._control_plane.unseen_s)
 
     async def _is_ready(self) -> bool:
         answers, _ = await self._look(self._cell.holders)

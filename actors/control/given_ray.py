@@ -3,13 +3,10 @@
 import asyncio
 from typing import NoReturn
 
-from doorstep.actors.control.actor_calls import ActorCalls
+from doorstep.actors.control.control_plane import LOST_S, ControlPlane
 from doorstep.actors.control.ray_errors import RayLostError
-from doorstep.actors.control.report import Report
-from doorstep.actors.placement.cell import SUPERVISOR
 
-_ASK_S = 5.0
-_LOST_S = 30.0
+_LOOK_S = 5.0
 
 
 class GivenRay:
@@ -26,15 +23,12 @@ class GivenRay:
 
     async def watch(self) -> NoReturn:
         """Raises `RayLostError` when it has found nobody for half a minute."""
-        loop = asyncio.get_running_loop()
-        found_at = loop.time()
-        while loop.time() - found_at < _LOST_S:
-            # Looked up each time: an answer of the supervisor alone would say nothing of Ray.
-            if isinstance(await ActorCalls().ask(SUPERVISOR, "report", timeout_s=_ASK_S), Report):
-                found_at = loop.time()
-            await asyncio.sleep(_ASK_S)
+        control_plane = ControlPlane()
+        while control_plane.unseen_s < LOST_S:
+            await control_plane.look(_LOOK_S)
+            await asyncio.sleep(_LOOK_S)
         self.is_lost = True
-        raise RayLostError(f"Ray at {self._address} has found no supervisor for {_LOST_S:.0f} s")
+        raise RayLostError(f"Ray at {self._address} has found no supervisor for {LOST_S:.0f} s")
 
     async def stop(self) -> None:
         """Leave it as it is."""

@@ -1,25 +1,28 @@
-"""A Ray that was there before: what becomes of the actors of a `serve` that was killed."""
+"""A Ray that was there before: what becomes of actors without it, and without the `serve` that began them."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from doorstep.actors.control.own_ray import LOOPBACK_ONLY
+from doorstep.actors.placement.cell import HERE, node_of
 from doorstep.development.ports import free_port
+from tests.support.browser import Browser
 from tests.support.names import Names
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def given_ray() -> Iterator[dict[str, str]]:
     """What `serve` needs to be told of it."""
     directory = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # the path of a Unix socket must be short
@@ -42,41 +45,84 @@ def given_ray() -> Iterator[dict[str, str]]:
         process.wait(30)
 
 
+@pytest.fixture(scope="module")
+def service(
+    given_ray: dict[str, str],
+    broker: KafkaServer,
+    store: ValkeyServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Service]:
+    """One for all tests here, with a canary; the last one ends it."""
+    env = {**given_ray, "DOORSTEP_CANARY__INTERVAL_S": "0.5"}
+    directory = tmp_path_factory.mktemp("doorstep")
+    service = Service(directory, broker.bootstrap, store.url, Names().group(), env)
+    service.start()
+    yield service
+    service.stop()
+
+
 def pids(service: Service) -> dict[str, int]:
     return {name: actor["process"]["pid"] for name, actor in service.status()["actors"].items()}
 
 
-def events(service: Service) -> Mapping[str, str]:
-    """Its lines so far, by their events."""
+def lines_of(service: Service, event: str) -> list[str]:
+    """Its lines so far of this event."""
     lines = [line for line in service.process.log.read_text().splitlines(keepends=True) if line[-1] == "\n"]
-    return {json.loads(line)["event"]: line for line in lines}
+    return [line for line in lines if json.loads(line)["event"] == event]
 
 
-def wait_for(service: Service, event: str) -> None:
-    service.process.wait_until(lambda: event in events(service), what=event, timeout_s=60)
+def wait_for(service: Service, event: str, times: int = 1) -> None:
+    service.process.wait_until(lambda: len(lines_of(service, event)) >= times, what=event, timeout_s=60)
+
+
+def control_plane() -> psutil.Process:
+    """The GCS of the given Ray."""
+    return next(each for each in psutil.Process().children(recursive=True) if each.name() == "gcs_server")
+
+
+def names_ray(service: Service) -> bool:
+    """Whether `/status` says that it is away."""
+    return any(what == "ray" for _, what in service.troubles())
+
+
+async def sees(service: Service, user_id: str, count: int) -> bool:
+    """Whether a user is sent as many notifications from now on."""
+    async with Browser(service.address, user_id) as browser:
+        await browser.wait_for(count, 10)
+    return len(browser.journal.notifications) >= count
 
 
 @pytest.mark.timeout(240)
-def test_the_same_actors_are_adopted_and_others_refused_or_replaced(
-    given_ray: dict[str, str], broker: KafkaServer, store: ValkeyServer, names: Names, tmp_path: Path
-) -> None:
-    service = Service(tmp_path, broker.bootstrap, store.url, names.group(), given_ray)
-    service.start()
+def test_an_outage_of_its_control_plane_is_named_and_costs_nothing(service: Service) -> None:
+    (node,) = {node_of(name) for name in pids(service)} - {HERE}
+    away = control_plane()
+    away.suspend()
+    try:
+        service.process.wait_until(lambda: names_ray(service), what="`ray` in /status", timeout_s=20)
+        assert service.probe("/livez") == 200
+        assert asyncio.run(sees(service, f"doorstep-canary.{node}", 2))
+    finally:
+        away.resume()
+    service.wait_until_ready()
+
+
+@pytest.mark.timeout(240)
+def test_the_same_actors_are_adopted_and_left_and_others_refused_or_replaced(service: Service) -> None:
     first = pids(service)
     os.kill(service.process.pid, signal.SIGKILL)
     service.process.wait(10)
 
     service.process.start()
     wait_for(service, "actors_adopted")
+    wait_for(service, "serving", times=2)
+    assert service.stop(30) == 0
     assert pids(service) == first
-    os.kill(service.process.pid, signal.SIGKILL)
-    service.process.wait(10)
 
     changed = service.changed(DOORSTEP_HISTORY__MAX_COUNT="77")
     changed.process.start()
     assert changed.process.wait(60) == 2
     digest = service.status()["actors"]["supervisor"]["process"]["digest"]
-    assert digest in events(changed)["other_actors"]
+    assert digest in lines_of(changed, "other_actors")[0]
 
     replacing = service.changed("--replace", DOORSTEP_HISTORY__MAX_COUNT="77")
     replacing.process.start()
@@ -85,7 +131,10 @@ def test_the_same_actors_are_adopted_and_others_refused_or_replaced(
     second = pids(replacing)
     assert set(second) == set(first)
     assert not set(second.values()) & set(first.values())
-    assert replacing.stop(30) == 0
+    os.kill(replacing.process.pid, signal.SIGKILL)
+    replacing.process.wait(10)
+
+    assert replacing.run("down").returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in second.values())
 
 

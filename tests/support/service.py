@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import signal
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ from doorstep.development.processes import ServerProcess
 from doorstep.gateway.signer import Signer
 
 SECRET = "a secret of the tests, long enough for HS256"
+_DOORSTEP = str(Path(sys.executable).with_name("doorstep"))
 _START_S = 120.0
 
 
@@ -44,8 +46,7 @@ class Service:
             "DOORSTEP_ADMIN__PORT": str(self.admin_port),
             **env,
         }
-        command = [str(Path(sys.executable).with_name("doorstep")), "serve"]
-        self.process = ServerProcess(command, log=directory / "doorstep.log", env=self._env)
+        self.process = ServerProcess([_DOORSTEP, "serve"], log=directory / "doorstep.log", env=self._env)
 
     def changed(self, *arguments: str, **env: str) -> "Service":
         """A second `serve` like this one, with these settings and arguments besides, and a log of its own."""
@@ -53,6 +54,11 @@ class Service:
         log = self.process.log.with_name(f"changed{''.join(arguments)}.log")
         other.process = ServerProcess([*self.process.command, *arguments], log=log, env={**self._env, **env})
         return other
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another `doorstep` command with its settings, until that ends."""
+        env = {**os.environ, **self._env}
+        return subprocess.run([_DOORSTEP, *arguments], env=env, capture_output=True, text=True, check=False)
 
     @property
     def address(self) -> str:

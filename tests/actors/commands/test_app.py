@@ -58,6 +58,12 @@ def test_what_is_missing_is_named(
     assert missing in result.output
 
 
+def test_a_ray_of_its_own_needs_no_down(run: CliRunner) -> None:
+    result = run.invoke(app, ["down"])
+    assert result.exit_code == 2
+    assert "DOORSTEP_RAY__ADDRESS" in result.output
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [
