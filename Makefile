@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := config gateway actors development demo benchmarks
 ARGS ?=
-PARALLEL := --numprocesses 3 --dist loadgroup
+PARALLEL := --numprocesses 2 --dist loadgroup
 MAVEN_OPTIONS := --batch-mode --no-transfer-progress
 
 # Tests start hundreds of Pythons: none of them should compile the libraries again.
