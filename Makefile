@@ -51,7 +51,7 @@ test: setup-tests lint test-frontend ## set up everything, then lint and all tes
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest $(PARALLEL) $(ARGS)
 
-test-fast: setup-dev ## what needs neither Java nor a browser, in 90 seconds: while you work
+test-fast: setup-dev ## what needs neither Java nor a browser, in two minutes: while you work
 	$(BIN)/python -m pytest $(PARALLEL) -m "not (kafka or ray or browser or containers or slow or fuzz)" $(ARGS)
 
 test-frontend: frontend/node_modules/.installed ## check, build and test frontend/ (needs Node 20 or later)
