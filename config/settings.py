@@ -7,8 +7,10 @@ be read from a file: set `DOORSTEP_AUTH__HS256_SECRET_FILE` instead of `DOORSTEP
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,7 +40,7 @@ from doorstep.config.settings_errors import SettingsError, complaints
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 def _listed(value: Any) -> Any:
@@ -54,16 +56,31 @@ def _canonical(origins: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(canonical_origin(origin) for origin in origins)
 
 
+_SERVER = re.compile(r"(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+
+
+def _servers(text: str) -> str:
+    """Addresses, separated by commas, as both of our Kafka clients take them; or none."""
+    for server in text.split(",") if text else ():
+        match = _SERVER.fullmatch(server.strip())
+        if match is None or int(match[1] or 0) > _MAX_PORT:
+            raise ValueError("write host:port, or several with commas between them, without a scheme")
+    return text
+
+
+_MAX_PORT = 65535
+_Host = Annotated[str, Field(pattern=r"^[0-9A-Za-z._:%-]{1,253}$")]
+_Topic = Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,249}$")]
 _Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class KafkaSettings(_Section):
     """Where events come from, and how they are consumed."""
 
-    bootstrap_servers: str = ""
+    bootstrap_servers: Annotated[str, AfterValidator(_servers)] = ""
     group_id: str = "doorstep"
     start: Literal["earliest", "latest"] = "earliest"
-    dead_letter_topic: str = "doorstep.dead-letter.v1"
+    dead_letter_topic: _Topic = "doorstep.dead-letter.v1"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     sasl_username: str | None = None
@@ -115,8 +132,8 @@ class AuthSettings(_Section):
 class GatewaySettings(_Section):
     """The public port and what it allows."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
+    host: _Host = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=_MAX_PORT)
     allowed_origins: Annotated[_Texts, AfterValidator(_canonical)] = ()
     """Empty: the page's own host only. `*` allows every origin, `https://*.example.org` every name below that
     one. As a variable: comma-separated or JSON."""
@@ -139,8 +156,8 @@ class GatewaySettings(_Section):
 class AdminSettings(_Section):
     """The port for operators: probes, status and metrics. Not for browsers."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8001, ge=0, le=65535)
+    host: _Host = "127.0.0.1"
+    port: int = Field(default=8001, ge=0, le=_MAX_PORT)
 
 
 class HistorySettings(_Section):
@@ -171,14 +188,14 @@ class CanarySettings(_Section):
     """How long a notification may take, with the handshake of its socket."""
     user_id: str = "doorstep-canary"
     """On a Ray cluster `<user_id>.<node>`: each node has a canary."""
-    topic: str = "huleedu.notification.teacher.requested.v1"
+    topic: _Topic = "huleedu.notification.teacher.requested.v1"
     """Where its records go: a topic whose route takes `TeacherNotificationRequestedV1`."""
 
 
 class ReceiptsSettings(_Section):
     """What clients say that they have shown, besides the metrics of it."""
 
-    topic: str = ""
+    topic: _Topic | Literal[""] = ""
     """A Kafka topic that gets a record for each acknowledgement; empty: none. While Kafka is away they are
     dropped."""
 
@@ -191,6 +208,22 @@ class RaySettings(_Section):
     namespace: str = "doorstep"
 
 
+class AutoscaleSettings(_Section):
+    """How many cells an autoscaling Ray cluster is asked for, as nodes that offer the resource `cell`."""
+
+    max_cells: int = Field(default=0, ge=0)
+    """0: it is not asked."""
+    min_cells: int = Field(default=1, ge=1)
+    connections_per_cell: int = Field(default=8000, ge=1)
+    """With more there is to be another cell, as with more of what follows."""
+    cores_per_cell: float = Field(default=0.7, gt=0)
+    """CPU of all holders of a cell together."""
+    lag_per_cell: int = Field(default=5000, ge=1)
+    """Records."""
+    calm_s: float = Field(default=600.0, ge=0)
+    """How long fewer cells must have done before one fewer is asked for."""
+
+
 class Settings(BaseSettings):
     """The whole configuration, frozen."""
 
@@ -201,6 +234,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     kafka: KafkaSettings = KafkaSettings()
@@ -213,16 +247,20 @@ class Settings(BaseSettings):
     canary: CanarySettings = CanarySettings()
     receipts: ReceiptsSettings = ReceiptsSettings()
     ray: RaySettings = RaySettings()
-    holders: int = Field(default=1, ge=1)
-    """On each node of the Ray cluster."""
+    autoscale: AutoscaleSettings = AutoscaleSettings()
+    holders: int = Field(default=1, ge=1, le=256)
+    """On each node of the Ray cluster, at the start of a fleet: `doorstep scale` changes it."""
     consumers: int = Field(default=1, ge=1)
-    """On all nodes together."""
+    """On all nodes together, likewise."""
     routes: Path = Path(__file__).parent / "routes.toml"
     run_dir: Path | None = None
     """Holds settings and Unix sockets of the actors of a node, at the same path on each; unset: a private
     temporary directory."""
     drain_s: float = Field(default=20.0, gt=0)
     """How long a stop may take: until then sockets are sent off in waves, and consumers finish and commit."""
+    traces: bool = False
+    """Spans of notifications, by OpenTelemetry, which `doorstep[traces]` brings. Its own `OTEL_…` variables
+    say how many, and where they go."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
@@ -250,7 +288,7 @@ class _File(TomlConfigSettingsSource):
 def load_settings(file: Path | None = None, **flags: Any) -> Settings:
     """Read the configuration: `flags` over the environment over the TOML `file` over defaults.
 
-    Raises `SettingsError` that names each wrong setting, `OSError` for a `file` it can't read.
+    Raises `SettingsError` that names each wrong setting, or a `file` that can't be read.
     """
 
     class FromFile(Settings):
@@ -267,8 +305,19 @@ def load_settings(file: Path | None = None, **flags: Any) -> Settings:
 
 def unknown_environment(environ: Mapping[str, str]) -> list[str]:
     """The variables with our prefix that are no setting (most likely misspelt), sorted."""
-    known = {variable(*path) for path in paths_of(Settings)}
+    known = _variables()
     return sorted(name for name in environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def no_such_variable(name: str) -> str:
+    """What to say of one of those."""
+    bare = {known.removeprefix(PREFIX): known for known in _variables()}
+    close = get_close_matches(name.upper().removeprefix(PREFIX), bare, n=1)
+    return f"{name}: there is no such setting{f'; did you mean {bare[close[0]]}?' if close else ''}"
+
+
+def _variables() -> set[str]:
+    return {variable(*path) for path in paths_of(Settings)}
 
 
 def _read_toml(file: Path | None) -> dict[str, Any]:
@@ -277,5 +326,7 @@ def _read_toml(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file} can't be read ({error.strerror}): give --config a file") from error
     except ValueError as error:
         raise SettingsError(f"{file} is no valid TOML: {error}") from error

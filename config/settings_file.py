@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from doorstep.config.settings import Settings
 
 _COST = {"n": 1 << 14, "r": 8, "p": 1}
+_SCALED = {"holders", "consumers"}
+"""What is in the spec, and changes while a fleet runs."""
 
 
 class _AsWritten(Settings):
@@ -35,7 +37,7 @@ def write_settings(path: Path, settings: Settings) -> None:
     """Write them for `read_settings`, readable by this user only. Raises `OSError`."""
     new = path.with_name(f"{path.name}.{os.getpid()}")
     new.touch(mode=0o600)
-    new.write_bytes(_text(settings))
+    new.write_bytes(_text(settings.model_dump()))
     new.replace(path)
 
 
@@ -45,13 +47,14 @@ def read_settings(path: Path) -> Settings:
 
 
 def digest_of(settings: Settings, version: str) -> str:
-    """Twelve digits that tell versions and settings apart, for everybody to see: a guess at a secret costs
-    as much as with scrypt (RFC 7914)."""
-    return hashlib.scrypt(_text(settings), salt=version.encode(), dklen=6, **_COST).hex()
+    """Twelve digits that tell versions and settings apart, but for the numbers of actors; for everybody to
+    see: a guess at a secret costs as much as with scrypt (RFC 7914)."""
+    text = _text(settings.model_dump(exclude=_SCALED))
+    return hashlib.scrypt(text, salt=version.encode(), dklen=6, **_COST).hex()
 
 
-def _text(settings: Settings) -> bytes:
-    return orjson.dumps(settings.model_dump(), default=_plain, option=orjson.OPT_SORT_KEYS)
+def _text(tree: dict[str, Any]) -> bytes:
+    return orjson.dumps(tree, default=_plain, option=orjson.OPT_SORT_KEYS)
 
 
 def _plain(value: object) -> str:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -15,6 +15,7 @@ from doorstep.development.processes import ServerError, ServerProcess
 
 _START_S = 120.0
 _ADMIN_S = 30.0
+_ANSWER_S = 5.0
 _POLL_S = 0.02
 
 ONE_NODE = {
@@ -93,7 +94,7 @@ class KafkaProcess:
             self.process.stop()
 
     def create_topic(self, name: str, *, partitions: int = 1) -> None:
-        """Create a topic; returns when its leaders are known. Raises `KafkaException` if it exists."""
+        """Create a topic; returns when its leaders answer. Raises `KafkaException` if it exists."""
         create_topic(self.bootstrap, name, partitions)
 
     def _format(self) -> None:
@@ -128,24 +129,38 @@ def serves(bootstrap: str) -> bool:
 
 
 def create_topic(bootstrap: str, name: str, partitions: int) -> None:
-    """Create a topic at the broker; returns when its leaders are known. Raises `KafkaException`."""
+    """Create a topic at the broker; returns when its leaders answer. Raises `KafkaException`."""
     admin = _admin(bootstrap)
     for created in admin.create_topics([NewTopic(name, partitions, 1)]).values():
         created.result(timeout=_ADMIN_S)
-    deadline = time.monotonic() + _ADMIN_S
-    while not _has_leaders(admin, name, partitions):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"topic {name} has no leaders {_ADMIN_S:g} s after it was created")
-        time.sleep(_POLL_S)
+    wait_for_leaders(bootstrap, name, partitions)
+
+
+def wait_for_leaders(bootstrap: str, topic: str, partitions: int) -> None:
+    """Return when the leaders of so many partitions answer for them: a broker is named as the leader of one
+    that is new before it knows so itself. Raises `TimeoutError`."""
+    options = {"bootstrap.servers": bootstrap, "group.id": "nobody", "log_level": 0}
+    client, deadline = Consumer(options), time.monotonic() + _ADMIN_S
+    try:
+        for number in range(partitions):
+            while not _leader_answers(client, TopicPartition(topic, number)):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{topic}/{number} has no leader within {_ADMIN_S:g} s")
+                time.sleep(_POLL_S)
+    finally:
+        client.close()
 
 
 def _admin(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
 
-def _has_leaders(admin: AdminClient, topic: str, partitions: int) -> bool:
-    found = admin.list_topics(topic, timeout=5).topics[topic].partitions
-    return len(found) == partitions and all(partition.leader >= 0 for partition in found.values())
+def _leader_answers(client: Consumer, partition: TopicPartition) -> bool:
+    try:
+        client.get_watermark_offsets(partition, timeout=_ANSWER_S)
+    except KafkaException:
+        return False
+    return True
 
 
 def _java() -> str:

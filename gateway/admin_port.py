@@ -1,10 +1,8 @@
 """The port for operators: the same HTTP as on the public port, without sockets, Origins and tokens."""
 
-import socket
-
 from doorstep.config.settings import AdminSettings
 from doorstep.gateway.http import Pages, page_for
-from doorstep.gateway.http_port import HttpPort, Request
+from doorstep.gateway.http_port import HttpPort, Inherited, Request
 from doorstep.gateway.problem import RefusedError
 
 _HEAD_TIMEOUT_S = 5.0
@@ -18,14 +16,21 @@ class AdminPort:
         self._pages = pages
         self._http = HttpPort(self._serve, _ignore, _HEAD_TIMEOUT_S)
 
-    def start(self) -> int:
-        """Listen; returns the port (useful with port 0). Raises `OSError` where it can't."""
-        host, port = self._settings.host, self._settings.port
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family)
+    def start(self, inherited: Inherited) -> int:
+        """Listen, at the socket of a predecessor that listened to the same, if there is one; returns the port
+        (useful with port 0). Raises `OSError` where it can't."""
+        listening = self._http.listen("admin port", self._settings.host, self._settings.port, inherited)
         bound: int = listening.getsockname()[1]
-        self._http.start(listening, "admin port")
         return bound
+
+    @property
+    def listening(self) -> Inherited:
+        """See `HttpPort.listening`."""
+        return self._http.listening
+
+    async def leave(self, within_s: float) -> None:
+        """See `HttpPort.leave`."""
+        await self._http.leave(within_s)
 
     async def stop(self) -> None:
         """Listen no more."""

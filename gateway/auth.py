@@ -113,10 +113,10 @@ class Authenticator:
         secret = self._secrets.key_for(token) if algorithm == ALGORITHM else None
         if secret is not None:
             return self._verify(token, secret)
+        if not isinstance(kid, str | None) or not isinstance(algorithm, str | None):
+            raise AuthError("token_invalid", "the token is malformed")
         if self._keys is None or algorithm not in _PUBLIC_KEY_ALGORITHMS:
             raise AuthError("token_invalid", "the token's algorithm is not accepted")
-        if not isinstance(kid, str | None):
-            raise AuthError("token_invalid", "the token is malformed")
         try:
             return await self._verify_by(self._keys, token, kid, algorithm)
         except KeysUnavailableError as exc:

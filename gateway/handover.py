@@ -8,11 +8,9 @@ Who may write to the Unix socket may act as any user: it lives in a directory th
 
 import array
 import asyncio
-import contextlib
 import errno
 import os
 import socket
-import stat
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,7 +21,7 @@ from typing import Literal
 import orjson
 import structlog
 
-from doorstep.gateway.listener import Listener
+from doorstep.gateway.unix_listener import UnixListener
 
 _log = structlog.get_logger(__name__)
 
@@ -35,7 +33,6 @@ _ACCEPTED, _REFUSED = 0, 1
 _OF_ONE_PARCEL = (errno.EBADF, errno.ETOOMANYREFS)
 """Errors of sending that say nothing of the connection: the socket is closed, or too many are under way."""
 _FD_SPACE = socket.CMSG_LEN(array.array("i", [0]).itemsize)
-_MAX_PATH_BYTES = 104
 MAX_BODY_BYTES = 128 * 1024
 MAX_WAITING = 1024
 """Parcels under way to one receiver; more are refused at once."""
@@ -279,44 +276,20 @@ class Receiver:
     """
 
     def __init__(self, path: Path, on_parcel: OnParcel) -> None:
-        self._path = path
         self._on_parcel = on_parcel
-        self._listener: Listener | None = None
-        self._inode: int | None = None
+        self._listener = UnixListener(path, self._let_in, "handover")
         self._inlets: set[_Inlet] = set()
 
     async def start(self) -> None:
-        """Listen; a socket file that a predecessor left is replaced. Raises `OSError`, `HandoverError` if the
-        directory is open to others."""
-        private_directory(self._path.parent)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        try:
-            fresh.unlink(missing_ok=True)
-            listening.bind(str(fresh))
-            listening.listen(128)
-            self._inode = fresh.stat().st_ino
-            # Renamed into its place: there is no moment at which the path leads nowhere.
-            fresh.replace(self._path)
-        except OSError as exc:
-            listening.close()
-            hint = "; a shorter run_dir is needed" if len(os.fsencode(fresh)) >= _MAX_PATH_BYTES else ""
-            raise OSError(exc.errno, f"can't listen at {self._path}: {exc.strerror or exc}{hint}") from exc
-        self._listener = Listener(listening, self._let_in, f"handover {self._path.name}")
+        """Listen; a socket file that a predecessor left is replaced. Raises `OSError`, `NotPrivateError` if
+        the directory is open to others."""
+        self._listener.start()
 
     async def stop(self) -> None:
         """Take no more; what was taken stays with `on_parcel`."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-            self._unlink()
+        self._listener.close()
         for inlet in list(self._inlets):
             inlet.close()
-
-    def _unlink(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if self._path.stat().st_ino == self._inode:
-                self._path.unlink()
 
     def _let_in(self, connection: socket.socket) -> None:
         self._inlets.add(_Inlet(connection, self._on_parcel, self._inlets.discard))
@@ -458,17 +431,3 @@ def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
     return fds.tolist()
-
-
-def private_directory(path: Path) -> None:
-    """Make sure that it is there, and that only this user can enter it. Raises `OSError`, `HandoverError`."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise HandoverError(f"{path} is no directory of this user")
-    mode = stat.S_IMODE(found.st_mode)
-    if mode & 0o077:
-        raise HandoverError(
-            f"{path} can be entered by other users (mode {mode:o}), who could then act as any user of "
-            "Doorstep: `chmod 700` it"
-        )

@@ -1,6 +1,7 @@
 """A port of HTTP without bodies: each connection brings the head of one request, and gets one answer."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from doorstep.gateway.problem import Problem, RefusedError, problem_of, without_
 
 _log = structlog.get_logger(__name__)
 
+BACKLOG = 4096
 MAX_ARRIVALS = 8192
 """Connections whose head is not complete; the oldest gives way to a new one."""
 MAX_LEAVING = 2048
@@ -21,10 +23,15 @@ MAX_DISCARDED_BYTES = 2 << 20
 """How much a client may send after its request before it is cut off."""
 SWEEP_INTERVAL_S = 0.25
 LINGER_S = 5.0
+LOOK_S = 0.05
 READ_BYTES = 16 * 1024
 
 _LATE = Problem(408, "head_timeout", "the request head did not come in time")
 _FAULT = Problem(503, "internal_error", "the request failed here; it was logged")
+
+
+Inherited = dict[str, socket.socket]
+"""Listening sockets that a predecessor had, by what they are; who uses one takes it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +80,35 @@ class HttpPort:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
-    def start(self, listening: socket.socket, name: str) -> None:
-        """Take what connects to `listening`, which is the port's from now on."""
+    def listen(self, name: str, host: str, port: int, inherited: Inherited) -> socket.socket:
+        """Take what connects there; the listening socket, which a predecessor may have left.
+
+        Raises `OSError` where it can't.
+        """
         self._loop = asyncio.get_running_loop()
-        self._listener = Listener(listening, self._arrive, name)
+        self._name = f"{name} {host}:{port}"
+        listening = inherited.pop(self._name, None) or _listening_at(host, port)
+        self._listener = Listener(listening, self._arrive, self._name)
         self._sweep()
+        return listening
+
+    @property
+    def listening(self) -> Inherited:
+        """What it listens to, for a successor; nothing where it does not."""
+        return {self._name: self._listener.listening} if self._listener else {}
+
+    async def leave(self, within_s: float) -> None:
+        """Listen no more, and stop once everybody who came is served, or after that many seconds."""
+        self._close_listener()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._arrivals or self._tasks or self._leaving:  # noqa: ASYNC110 - three kinds
+                    await asyncio.sleep(LOOK_S)
+        await self.stop()
 
     async def stop(self) -> None:
         """Listen no more; connections that were not passed on yet are closed."""
-        if self._listener is None:
-            return
-        self._listener.close()
-        self._listener = None
+        self._close_listener()
         if self._sweeper is not None:
             self._sweeper.cancel()
         for task in self._tasks:
@@ -94,6 +118,11 @@ class HttpPort:
             self._drop(connection)
         for connection in list(self._leaving.values()):
             self._leave(connection)
+
+    def _close_listener(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     # Coming in.
 
@@ -226,6 +255,11 @@ class HttpPort:
         for connection in _late(self._leaving, now):
             self._leave(connection)
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+
+
+def _listening_at(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def _received(sock: socket.socket) -> bytes | None:

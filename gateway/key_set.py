@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from copy import copy
 from urllib.parse import urlsplit
 
-import aiohttp
 import jwt
 import orjson
 import structlog
@@ -98,6 +97,8 @@ async def keys_at(url: str) -> Sequence[PyJWK]:
 
 
 async def _download(url: str) -> bytes:
+    import aiohttp  # noqa: PLC0415 - a fifth of what every actor would load at its start, and few need it
+
     body = bytearray()
     async with aiohttp.ClientSession(trust_env=True) as session, session.get(url) as answer:
         answer.raise_for_status()

@@ -32,6 +32,11 @@ class Listener:
         listening.setblocking(False)
         self._resume()
 
+    @property
+    def listening(self) -> socket.socket:
+        """The socket that it accepts from."""
+        return self._listening
+
     def close(self) -> None:
         """Listen no more; what was accepted stays with its owner."""
         if self._pause is not None:

@@ -219,6 +219,15 @@ def notification(seq: int, digest: bytes, payload: bytes) -> bytes:
     return b'{"seq":%d,"cursor":"%d-%b",%b' % (seq, seq, digest, payload[1:])
 
 
+def correlation_id_in(payload: bytes) -> str | None:
+    """What a log entry says of itself, for the log; None where that can't be read."""
+    try:
+        found: Any = orjson.loads(payload)["correlation_id"]
+    except (ValueError, TypeError, LookupError):
+        return None
+    return found if isinstance(found, str) else None
+
+
 def parse_op(data: bytes) -> Op:
     """Read one client operation; raises `ProtocolViolation` whose text never repeats the client's bytes."""
     try:

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 from doorstep.gateway.head import HeadError
 from doorstep.gateway.problem import RefusedError
 
-_SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""The upper bounds of a histogram's buckets."""
+ROUND_TRIP_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""The upper bounds of the buckets of a histogram: how long somebody near took to answer, in seconds."""
 
 
 class GatewayMetrics:
@@ -33,7 +33,7 @@ class GatewayMetrics:
         self.handover_seconds = Histogram(
             "doorstep_gateway_handover_seconds",
             "Time from the first try to hand a connection over until a holder said that it has it.",
-            buckets=_SECONDS,
+            buckets=ROUND_TRIP_S,
             registry=self._registry,
         )
 

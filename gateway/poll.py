@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +43,10 @@ class PollRequest:
         )
 
 
+def _nothing() -> None:
+    """Nobody is told."""
+
+
 class PollConnection(asyncio.Protocol):
     """Answers once, closes our side, and waits a little for the client to close its own.
 
@@ -66,7 +71,7 @@ class PollConnection(asyncio.Protocol):
         on_gone: Callable[[], None],
         traffic: Traffic,
         origin: str | None = None,
-        on_half_closed: Callable[[], None] = lambda: None,
+        on_half_closed: Callable[[], None] = _nothing,
     ) -> None:
         self._on_gone = on_gone
         self._traffic = traffic
@@ -77,6 +82,11 @@ class PollConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._answered = False
         self._unread = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client is connected, as far as is known."""
+        return self._transport is not None
 
     def answer(self, status: int, body: bytes) -> None:
         """Send JSON (a problem document from 400 on); nothing happens after the first answer or when gone."""
@@ -98,7 +108,8 @@ class PollConnection(asyncio.Protocol):
         if self._half_closed:
             self._transport.close()
         else:
-            self._transport.write_eof()
+            with suppress(OSError):  # who has cut it off is about to be told to us
+                self._transport.write_eof()
 
     def abort(self) -> None:
         """Cut the connection off, whatever of its answer was not read."""
@@ -127,7 +138,9 @@ class PollConnection(asyncio.Protocol):
         self._transport = None
         if self._timer is not None:
             self._timer.cancel()
-        self._on_gone()
+        on_gone, self._on_gone = self._on_gone, _nothing
+        self._on_half_closed = _nothing  # who is told knows us, and nothing is left to the garbage collector
+        on_gone()
 
 
 class Lingering:

@@ -17,18 +17,18 @@ from doorstep.gateway.auth import Authenticator, AuthError, Claims, bearer_of
 from doorstep.gateway.handover import HandoverError, NoAnswerError, Parcel, Sender
 from doorstep.gateway.head import Head, HeadError
 from doorstep.gateway.http import Pages, page_for
-from doorstep.gateway.http_port import HttpPort, Request
+from doorstep.gateway.http_port import HttpPort, Inherited, Request
 from doorstep.gateway.late_refusal import is_late, late_refusal
 from doorstep.gateway.metrics import GatewayMetrics
 from doorstep.gateway.origin import PREFLIGHT_HEADERS, OriginPolicy, cors_headers
 from doorstep.gateway.paths import ENDPOINT_PATH, POLL_PATH, WS_PATH
 from doorstep.gateway.poll import PollRequest
 from doorstep.gateway.problem import Problem, RefusedError, http_response, problem_of
+from doorstep.gateway.succession import PUBLIC_PORT
 from doorstep.gateway.upgrade import is_websocket_upgrade, switching_protocols
 
 _log = structlog.get_logger(__name__)
 
-BACKLOG = 4096
 RETRY_INTERVAL_S = 0.05
 
 _CORS_PATHS = (POLL_PATH, ENDPOINT_PATH)
@@ -60,19 +60,31 @@ class PublicPort:
         self._http = HttpPort(self._serve, self._on_refused, settings.head_timeout_s)
         self._senders: dict[Path, Sender] = {}
 
-    async def start(self) -> int:
-        """Listen; returns the port (useful with port 0). Raises `OSError` where it can't."""
+    async def start(self, inherited: Inherited | None = None) -> int:
+        """Listen, at the socket of a predecessor that listened to the same, if there is one; returns the port
+        (useful with port 0). Raises `OSError` where it can't."""
         host, port = self._settings.host, self._settings.port
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listening = self._http.listen(PUBLIC_PORT, host, port, {} if inherited is None else inherited)
         _tune(listening, self._settings)
         bound: int = listening.getsockname()[1]
-        self._http.start(listening, "public port")
         return bound
+
+    @property
+    def listening(self) -> Inherited:
+        """See `HttpPort.listening`."""
+        return self._http.listening
+
+    async def leave(self, within_s: float) -> None:
+        """See `HttpPort.leave`."""
+        await self._http.leave(within_s)
+        self._close_senders()
 
     async def stop(self) -> None:
         """Listen no more; connections that were not passed on yet are closed."""
         await self._http.stop()
+        self._close_senders()
+
+    def _close_senders(self) -> None:
         for sender in self._senders.values():
             sender.close()
 

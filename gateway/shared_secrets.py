@@ -80,12 +80,15 @@ class SharedSecrets:
             yield _checked(self._settings.hs256_secret.get_secret_value(), "DOORSTEP_AUTH__HS256_SECRET")
         file = self._settings.hs256_secrets_file
         if file is not None:
-            self._stamp = _stamp_of(file)
-            lines = file.read_text(encoding="utf-8").splitlines()
-            where = f"DOORSTEP_AUTH__HS256_SECRETS_FILE: a line of {file}"
-            secrets = [_checked(line, where) for line in lines if line]
+            name = "DOORSTEP_AUTH__HS256_SECRETS_FILE"
+            try:
+                self._stamp = _stamp_of(file)
+                lines = file.read_text(encoding="utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{name}: {file} can't be read as text: {error}") from error
+            secrets = [_checked(line, f"{name}: a line of {file}") for line in lines if line]
             if not secrets:
-                raise ValueError(f"{file} holds no secret")
+                raise ValueError(f"{name}: {file} holds no secret")
             yield from secrets
 
 

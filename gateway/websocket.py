@@ -6,6 +6,7 @@ the event loop only so much of it is read, and who sends faster than any client 
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -66,6 +67,26 @@ class SocketLimits:
     write_buffer_bytes: int = 256 * 1024
     max_frame_bytes: int = 4096
     max_frames_per_s: float = 100.0
+
+
+class _Nobody:
+    """Who is told once the owner was told that all is over. The owner knows its socket: if the socket still
+    knew the owner, both would wait for the garbage collector, and thousands of them hold everybody up."""
+
+    def on_text(self, data: bytes) -> None:
+        pass
+
+    def on_blocked(self) -> None:
+        pass
+
+    def on_drained(self) -> None:
+        pass
+
+    def on_closed(self) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
 
 
 # Words, not Enums: they are compared for every frame, where looking up a member would cost the most.
@@ -196,7 +217,8 @@ class WebSocket(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._events.on_closed()
+        events, self._events = self._events, _NOBODY
+        events.on_closed()
 
     # Reading.
 
@@ -302,7 +324,8 @@ class WebSocket(asyncio.Protocol):
         self._leave("ended", code)
         self._forget()
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write_eof()
+            with suppress(OSError):  # who has cut it off is about to be told to us
+                self._transport.write_eof()
             self._arm(CLOSE_TIMEOUT_S, self.abort)
 
     def _leave(self, state: _State, code: int) -> None:

@@ -10,9 +10,12 @@ from doorstep.actors.commands.check import check
 from doorstep.actors.commands.contract import contract
 from doorstep.actors.commands.dead import dead
 from doorstep.actors.commands.down import down
+from doorstep.actors.commands.drain import drain
+from doorstep.actors.commands.scale import scale
 from doorstep.actors.commands.serve import serve
 from doorstep.actors.commands.status import status
 from doorstep.actors.commands.token import token
+from doorstep.actors.commands.up import up
 from doorstep.config.version import VERSION
 
 _EXTRAS = "`doorstep demo` needs `doorstep[demo]`, `doorstep bench` needs `doorstep[bench]`"
@@ -30,7 +33,7 @@ def doorstep(
         raise typer.Exit
 
 
-for verb in (serve, down, check, status, token, contract):
+for verb in (serve, up, scale, drain, down, check, status, token, contract):
     app.command()(verb)
 app.add_typer(dead, name="dead")
 

@@ -10,10 +10,11 @@ from doorstep.actors.commands.connecting import findings
 from doorstep.actors.commands.options import ConfigFile, fail, settings_or_exit
 from doorstep.actors.commands.route_text import lines_of
 from doorstep.actors.kafka.options import connection_options
+from doorstep.actors.runtime.tracing import fault_of
 from doorstep.actors.store.redis.address import parse_target
 from doorstep.actors.store.redis.errors import StoreMisconfigured
 from doorstep.config.routes import RoutesError, load_routes
-from doorstep.config.settings import Settings, unknown_environment
+from doorstep.config.settings import Settings, no_such_variable, unknown_environment
 from doorstep.gateway.auth import Authenticator, AuthSetupError
 from doorstep.gateway.signer import Signer
 
@@ -31,7 +32,7 @@ def check(
     """
     settings = settings_or_exit(config)
     problems = problems_of(settings)
-    problems += [f"{name}: no such setting" for name in unknown_environment(os.environ)]
+    problems += map(no_such_variable, unknown_environment(os.environ))
     if problems:
         fail("\n".join(problems))
     if connect:
@@ -70,6 +71,8 @@ def problems_of(settings: Settings) -> list[str]:
             Signer(settings.auth)
     except AuthSetupError as error:
         problems.append(f"canary: {error}")
+    if (fault := fault_of(settings)) is not None:
+        problems.append(fault)
     try:
         connection_options(settings.kafka)
     except (ValueError, OSError) as error:

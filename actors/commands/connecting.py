@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from doorstep.actors.commands.ports import port_faults
 from doorstep.actors.kafka.access import broker_fault, group_fault
-from doorstep.actors.kafka.errors import ABSENT, KafkaUnavailableError
+from doorstep.actors.kafka.errors import ABSENT, KafkaUnavailableError, StandInError
 from doorstep.actors.kafka.topic_queries import Topic, TopicQueries
 from doorstep.actors.store.redis.connection import Connection, check_server, connect
 from doorstep.actors.store.redis.errors import StoreError, StoreUnavailable
@@ -22,6 +22,9 @@ _OF_REDIS: Mapping[str, Callable[[Connection], Awaitable[None]]] = {
     "Redis: its user has every right that is needed": check_rights,
 }
 
+_UNANSWERED = "try again; if it stays, look at what the brokers log"
+_STAND_IN = "the topics and the group: what answers here only stands for Kafka, as the demo's broker does"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -32,8 +35,12 @@ class Finding:
     """What is wrong with it."""
     remedy: str = ""
     """What to do about that."""
+    is_known: bool = True
+    """False where nobody can say, and nobody need: it is not wrong."""
 
     def __str__(self) -> str:
+        if not self.is_known:
+            return f"UNKNOWN {self.what}"
         if self.fault is None:
             return f"OK     {self.what}"
         return f"WRONG  {self.what}: {self.fault}{': ' if self.remedy else ''}{self.remedy}"
@@ -48,7 +55,7 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     if settings.auth.jwks_url is not None:
         yield await _keys(settings.auth.jwks_url)
     for what, fault in port_faults(settings):
-        yield Finding(what, fault, "end what listens there (a Doorstep that runs?), or choose another")
+        yield Finding(what, fault)
 
 
 async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
@@ -62,10 +69,13 @@ async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
         return
     read = sorted(load_routes(settings.routes).by_topic)
     try:
-        topics = await TopicQueries(kafka).describe(read, [kafka.dead_letter_topic])
         group = await group_fault(kafka)
+        topics = await TopicQueries(kafka).describe(read, [kafka.dead_letter_topic])
+    except StandInError:
+        yield Finding(_STAND_IN, is_known=False)
+        return
     except KafkaUnavailableError as error:
-        yield Finding(brokers, str(error), "try again; if it stays, look at what the brokers log")
+        yield Finding(f"topics and group, as {brokers} tells", str(error), _UNANSWERED)
         return
     for name, topic in topics.items():
         yield _topic(name, topic, is_read=name in read)

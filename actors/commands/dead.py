@@ -13,12 +13,12 @@ import typer
 
 from doorstep.actors.commands.options import ConfigFile, fail, settings_or_exit
 from doorstep.actors.kafka.dead_letter_topic import DeadLetterTopicError, read_dead_letters, replay
-from doorstep.actors.kafka.dead_letters import KeptLetter, Selection
+from doorstep.actors.kafka.dead_letters import KeptLetter, LetterReason, Selection
 from doorstep.config.settings import KafkaSettings
 
 dead = typer.Typer(no_args_is_help=True, help="Look at dead letters, and replay them.")
 
-Reason = Annotated[str | None, typer.Option(help="Only those with this reason.")]
+Reason = Annotated[LetterReason | None, typer.Option(help="Only those with this reason.")]
 Topic = Annotated[str | None, typer.Option(help="Only those that came from this topic.")]
 Since = Annotated[str | None, typer.Option(help="Only those since then: 30m, 2h, 7d, or 2026-11-28T08:00.")]
 

@@ -25,7 +25,7 @@ def settings_or_exit(file: Path | None, **flags: Any) -> Settings:
     """The settings, or an end with exit code 2 and every wrong one named."""
     try:
         return load_settings(file, **{name: value for name, value in flags.items() if value is not None})
-    except (SettingsError, OSError) as error:
+    except SettingsError as error:
         fail(f"configuration: {error}")
 
 

@@ -1,22 +1,46 @@
 """Whether the ports that `serve` is to listen at are free."""
 
+import contextlib
+import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from doorstep.config.settings import Settings
 
+_NO_NAME = "this name has no address: correct the host"
+_REMEDIES: Mapping[int | None, str] = {
+    socket.EAI_NONAME: _NO_NAME,
+    socket.EAI_AGAIN: _NO_NAME,
+    errno.EADDRNOTAVAIL: "this machine has no such address: take one that it has, or 0.0.0.0 for all of them",
+    errno.EADDRINUSE: "end what listens there (a Doorstep that runs?), or choose another port",
+    errno.EACCES: "only root may have this port: choose another",
+}
+_SAME = "both ports are the same: choose another for one of them"
+
 
 def port_faults(settings: Settings) -> Iterator[tuple[str, str | None]]:
-    """Each of our addresses, and why nobody can listen there now; None where somebody can."""
-    for section, where in (("GATEWAY", settings.gateway), ("ADMIN", settings.admin)):
-        name = f"DOORSTEP_{section}__HOST, DOORSTEP_{section}__PORT"
-        yield f"{name}: {where.host}:{where.port}", _fault(where.host, where.port)
+    """Each of our addresses, and why nobody can listen there now, with what to do; None where somebody can.
+
+    The second is tried while the first is taken, so that one port for both is a fault of the second.
+    """
+    with contextlib.ExitStack() as listeners:
+        for section, where in (("GATEWAY", settings.gateway), ("ADMIN", settings.admin)):
+            name = f"DOORSTEP_{section}__HOST, DOORSTEP_{section}__PORT"
+            error = _error(where.host, where.port, listeners)
+            yield f"{name}: {where.host}:{where.port}", None if error is None else _told(error, settings)
 
 
-def _fault(host: str, port: int) -> str | None:
+def _told(error: OSError, settings: Settings) -> str:
+    is_same = error.errno == errno.EADDRINUSE and settings.gateway.port == settings.admin.port
+    remedy = _SAME if is_same else _REMEDIES.get(error.errno, "correct the host or the port")
+    reason = str(error.strerror).partition(" (")[0]  # the rest repeats the address
+    return f"can't listen there: {reason}: {remedy}"
+
+
+def _error(host: str, port: int, listeners: contextlib.ExitStack) -> OSError | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host, port), family=family).close()
+        listeners.enter_context(socket.create_server((host, port), family=family))
     except OSError as error:
-        return f"can't listen there: {error.strerror}"
+        return error
     return None

@@ -6,12 +6,15 @@ import sys
 import structlog
 
 from doorstep.actors.commands.options import ExitStatus
-from doorstep.actors.control.cluster import Cluster, OtherActorsError, StartError
 from doorstep.actors.control.ray_errors import RayLostError
+from doorstep.actors.control.service import OtherActorsError, Service, StartError
 from doorstep.actors.runtime.logging import Output, configure_logs
 from doorstep.actors.runtime.signals import end_on_signals
 from doorstep.config.settings import Settings
 from doorstep.config.version import VERSION
+
+_DOWN_S = 15.0
+"""As long as a Ray may take to begin to listen: `down` ends what is there."""
 
 logger = structlog.get_logger(__name__)
 
@@ -21,9 +24,9 @@ async def serve_until_stopped(settings: Settings, *, replace: bool) -> ExitStatu
     _begin(settings, "serve")
     logger.info("starting", version=VERSION)
     try:
-        async with Cluster(settings, replace=replace) as cluster:
-            logger.info("serving", url=cluster.url)
-            await _follow(cluster)
+        async with Service(settings, replace=replace) as service:
+            logger.info("serving", url=service.url)
+            await _follow(service)
     except OtherActorsError as error:
         logger.error("other_actors", error=str(error))
         return ExitStatus.BAD_SETUP
@@ -37,11 +40,34 @@ async def serve_until_stopped(settings: Settings, *, replace: bool) -> ExitStatu
     return ExitStatus.STOPPED
 
 
+async def bring_up(settings: Settings, *, replace: bool, wait_s: float) -> ExitStatus:
+    """Have a fleet serve on a given Ray, and leave it; returns the exit status, see `doorstep up --help`."""
+    _begin(settings, "up")
+    service = Service(settings, replace=replace, ray_within_s=wait_s)
+    try:
+        spec = await service.start()
+        try:
+            await service.wait_until_carried_out(spec, wait_s)
+        finally:
+            await service.leave()
+    except OtherActorsError as error:
+        logger.error("other_actors", error=str(error))
+        return ExitStatus.BAD_SETUP
+    except StartError as error:
+        logger.error("not_up", error=str(error))
+    except asyncio.CancelledError:
+        logger.warning("interrupted")
+    else:
+        logger.info("up", generation=spec.generation, url=service.url)
+        return ExitStatus.STOPPED
+    return ExitStatus.NOT_STARTED
+
+
 async def take_down(settings: Settings) -> ExitStatus:
     """End the actors on a given Ray; returns the exit status, see `doorstep down --help`."""
     _begin(settings, "down")
     try:
-        await Cluster(settings).take_down()
+        await Service(settings, ray_within_s=_DOWN_S).take_down()
     except StartError as error:
         logger.error("not_joined", error=str(error))
     except TimeoutError:
@@ -60,10 +86,10 @@ def _begin(settings: Settings, name: str) -> None:
     sys.stdout = Output("stdout")  # Ray's messages for people
 
 
-async def _follow(cluster: Cluster) -> None:
+async def _follow(service: Service) -> None:
     """Say what is wrong before the end of everything begins."""
     try:
-        await cluster.watch()
+        await service.watch()
     except RayLostError as error:
         logger.critical("ray_lost", error=str(error))
         raise

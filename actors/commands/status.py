@@ -1,20 +1,23 @@
 """`doorstep status`: how a running service is. It asks the gateway, not Ray, so it is there at once."""
 
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import orjson
 import typer
 
+from doorstep.actors.commands.asking import NoAnswerError, status_at
 from doorstep.actors.commands.options import fail
+from doorstep.actors.control.fleet_status import spec_line
 
-_TIMEOUT_S = 5.0
 _WATCH_S = 2.0
 _CLEAR = "\033[H\033[2J"
-_COLUMNS = ("actor", "state", "since", "restarts", "details")
-_DETAILS = ("connections", "users", "slots", "partitions", "paused", "lag", "port", "admin_port", "reason")
+_COLUMNS = ("actor", "node", "state", "since", "restarts", "details")
+_DETAILS = (
+    *("connections", "users", "slots", "partitions", "paused", "lag", "parked", "dead_letters"),
+    *("port", "admin_port", "reason"),
+)
 
 
 def status(
@@ -25,19 +28,18 @@ def status(
     """Print how a running Doorstep is, and what is wrong; the exit status is 1 where something is, 2 where
     nobody answers."""
     while watch:
-        typer.echo(_CLEAR + _text(_ask(url), as_json=as_json))
+        try:
+            shown = _text(status_at(url), as_json=as_json)
+        except NoAnswerError as error:  # it may be back in two seconds
+            shown = str(error)
+        typer.echo(_CLEAR + shown)
         time.sleep(_WATCH_S)
-    told = _ask(url)
+    try:
+        told = status_at(url)
+    except NoAnswerError as error:
+        fail(str(error))
     typer.echo(_text(told, as_json=as_json))
     raise typer.Exit(0 if told["ok"] else 1)
-
-
-def _ask(url: str) -> dict[str, Any]:
-    try:
-        with urllib.request.urlopen(f"{url}/status", timeout=_TIMEOUT_S) as answer:  # noqa: S310 - their own URL
-            return dict(orjson.loads(answer.read()))
-    except (OSError, ValueError) as error:
-        fail(f"{url} does not answer: {error}")
 
 
 def _text(told: Mapping[str, Any], *, as_json: bool) -> str:
@@ -45,7 +47,9 @@ def _text(told: Mapping[str, Any], *, as_json: bool) -> str:
 
 
 def table(told: Mapping[str, Any]) -> Iterator[str]:
-    """The lines for people: every actor, then every trouble."""
+    """The lines for people: what is wanted, every actor, then every trouble."""
+    yield spec_line(told["spec"])
+    yield ""
     rows = [_COLUMNS, *(_row(name, actor) for name, actor in told["actors"].items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -58,8 +62,11 @@ def table(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _row(name: str, actor: Mapping[str, Any]) -> tuple[str, ...]:
-    details = " ".join(f"{key}={_short(actor[key])}" for key in _DETAILS if actor.get(key))
-    return name, actor["state"], actor["since"], str(actor.get("process", {}).get("restarts", "")), details
+    process = actor.get("process", {})
+    details = [f"{key}={_short(actor[key])}" for key in _DETAILS if actor.get(key)]
+    details += [f"{key}={server['state']}" for key, server in actor.get("servers", {}).items()]
+    restarts = str(process.get("restarts", ""))
+    return name, process.get("node", ""), actor["state"], actor["since"], restarts, " ".join(details)
 
 
 def _short(value: object) -> str:

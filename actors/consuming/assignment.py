@@ -24,7 +24,7 @@ from doorstep.actors.consuming.start_point import StartPoint
 from doorstep.actors.kafka.consumer_thread import Batch
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
-from doorstep.actors.records import Partition, name_of
+from doorstep.actors.records import Partition, StoredRecord, name_of
 from doorstep.actors.runtime.breaker import Breaker
 from doorstep.actors.store.redis.errors import StoreError
 from doorstep.config.settings import Settings
@@ -269,12 +269,14 @@ class Assignment:
         Those of partitions without a place were read for a time that is over.
         """
         gathered = self._gathered
+        taken: list[StoredRecord] = []
         for partition, records in batch.items():
             if partition in self._flight:
                 offsets = [record.offset for record in records]
                 gathered.tickets.append(self._flight.read(partition, offsets))
-                gathered.records += len(records)
-                self._delivery.classify(records, gathered.classified)
+                taken += records
+        gathered.records += len(taken)
+        self._delivery.classify(taken, gathered.classified)
         self._regulate()
         if gathered.records:
             self._work_done.clear()

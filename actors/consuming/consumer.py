@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from doorstep.actors.consuming.start_point import StartPoint
 from doorstep.actors.consuming.sweeper import Sweeper
 from doorstep.actors.consuming.topic_watch import TopicWatch
 from doorstep.actors.kafka.dead_letter_producer import DeadLetterProducer
-from doorstep.actors.kafka.errors import KafkaUnavailableError
+from doorstep.actors.kafka.errors import FencedError, KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
 from doorstep.actors.kafka.offset_queries import OffsetQueries
 from doorstep.actors.kafka.topic_queries import TopicQueries
@@ -28,6 +29,7 @@ from doorstep.actors.records import Partition
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.main_task import MainTask, endless
+from doorstep.actors.runtime.tracing import tracer_of
 from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.log import Log
@@ -43,6 +45,7 @@ from doorstep.config.settings import Settings
 _TO_FINISH = 0.6
 """The part of the time for a stop that is for records; the rest is for leaving the group."""
 _AFTER_A_FAULT_S = 2.0
+_FIGHT_S = 60.0
 
 logger = structlog.get_logger(__name__)
 
@@ -65,16 +68,24 @@ class ConsumerStatus:
     faults: Mapping[str, KafkaFault]
     """By `topic` or `topic/partition`, what holds up this one alone; the dead-letter topic is among them."""
     lag: Mapping[str, int]
-    """By topic, how many offsets of the assigned partitions were still unprocessed one second ago."""
+    """By `topic/partition`, how many of its offsets were still unprocessed one second ago."""
+    parked: int
+    """Events of all consumers that wait for their context, when that was looked at last."""
+    dead_letters: Mapping[str, int]
+    """By reason, the dead letters of this consumer since its start."""
 
 
 class Consumer:
     """Begins by itself, and goes on through whatever happens to Kafka and Redis until it is stopped."""
 
-    def __init__(self, name: str, settings: Settings) -> None:
-        """Call within a running event loop. Raises `RoutesError`, `StoreMisconfigured`."""
+    def __init__(self, name: str, settings: Settings, instance_id: str) -> None:
+        """`instance_id`: who it is in the consumer group, the same in every process of the same actor.
+
+        Call within a running event loop. Raises `RoutesError`, `StoreMisconfigured`.
+        """
         collect_rarely()
         self._name = name
+        self._instance_id = instance_id
         self._settings = settings
         self._routes = load_routes(settings.routes)
         self._metrics = ConsumerMetrics()
@@ -102,6 +113,7 @@ class Consumer:
         self._log = Log(self._connection, settings.history)
         self._dead_letters = DeadLetterProducer(settings.kafka)
         self._contexts = Contexts(self._connection, settings.context)
+        self._tracer = tracer_of(settings, name)
         self._delivery = Delivery(
             settings=settings,
             routes=self._routes,
@@ -113,13 +125,16 @@ class Consumer:
             trust=self._trust,
             verify=self._guard.verify,
             topic_ids=self._topics.ids,
+            tracer=self._tracer,
         )
         self._queries = OffsetQueries(settings.kafka)
         self._start_point = StartPoint(
             settings=settings.kafka,
+            window=settings.history.dedupe_window,
             event_topics=self._routes.event_topics,
             context_topics=self._routes.context_topics,
             topic_ids=self._topics.ids,
+            sound=self._topics.sound,
             guard=self._guard,
             checkpoints=checkpoints,
             queries=self._queries,
@@ -129,6 +144,7 @@ class Consumer:
         )
         self._sweeper = Sweeper(self._contexts, self._delivery, settings.context.sweep_interval_s)
         self._membership: Membership | None = None
+        self._fenced_at = float("-inf")
         self._stopped = False
         self._main_task = MainTask(self._run())
 
@@ -142,7 +158,9 @@ class Consumer:
             partitions=_named(assignment.assigned if assignment else ()),
             paused=_named(assignment.paused if assignment else ()),
             faults=self._faults.all,
-            lag=_by_topic(self._membership.lag if self._membership else {}),
+            lag=_lag_named(self._membership.lag if self._membership else {}),
+            parked=self._sweeper.parked,
+            dead_letters=dict(self._metrics.dead_letters),
         )
 
     async def metrics(self) -> Sequence[Metric]:
@@ -166,6 +184,8 @@ class Consumer:
         await self._queries.close()
         await self._dead_letters.stop()
         await self._connection.close()
+        if self._tracer is not None:
+            await self._tracer.stop()
 
     def _state(self) -> State:
         if self._stopped:
@@ -194,14 +214,27 @@ class Consumer:
                 await self._consume_once()
             except* KafkaUnavailableError as errors:
                 delay_s = self._kafka.failure(errors.exceptions[0], "connect")
+            except* FencedError as errors:
+                logger.warning("fenced", reason=str(errors.exceptions[0]))
+                if self._was_fenced_lately():
+                    raise
+                delay_s = 0.0
             except* Exception:
                 logger.exception("membership_failed")
                 delay_s = _AFTER_A_FAULT_S
             await asyncio.sleep(delay_s)
 
+    def _was_fenced_lately(self) -> bool:
+        """Whether that is the second time: then another process is this consumer, not a membership of ours.
+        It began after us, so it is fenced once when we are fenced twice, and stays."""
+        before, self._fenced_at = self._fenced_at, time.monotonic()
+        return self._fenced_at - before < _FIGHT_S
+
     async def _consume_once(self) -> None:
         topics = frozenset(self._routes.by_topic)
-        group_consumer = GroupConsumer(self._settings.kafka, self._name, topics, self._topics.ids)
+        group_consumer = GroupConsumer(
+            self._settings.kafka, self._name, self._instance_id, topics, self._topics.ids
+        )
         assignment = Assignment(
             settings=self._settings,
             event_topics=self._routes.event_topics,
@@ -253,8 +286,5 @@ def _named(partitions: Iterable[tuple[str, int]]) -> tuple[str, ...]:
     return tuple(f"{topic}/{number}" for topic, number in sorted(partitions))
 
 
-def _by_topic(lag: Mapping[Partition, int]) -> dict[str, int]:
-    return {
-        topic: sum(records for (name, _), records in lag.items() if name == topic)
-        for topic in sorted({name for name, _ in lag})
-    }
+def _lag_named(lag: Mapping[Partition, int]) -> dict[str, int]:
+    return {f"{topic}/{number}": records for (topic, number), records in sorted(lag.items())}

@@ -14,14 +14,13 @@ from pydantic_core import to_jsonable_python
 
 from doorstep.actors.consuming.rejects import (
     RejectError,
-    RejectReason,
     not_json,
     oversized,
     rejected,
     unfit,
     unknown_event,
 )
-from doorstep.actors.kafka.dead_letters import Fault
+from doorstep.actors.kafka.dead_letters import Fault, RejectReason
 from doorstep.actors.records import Record, identity_of
 from doorstep.config.contracts import Envelope
 from doorstep.config.identifiers import MAX_IDENTIFIER_BYTES, RESERVED_PREFIX, identifier_fault

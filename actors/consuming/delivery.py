@@ -18,14 +18,16 @@ from doorstep.actors.consuming.classify import Classified, Refused, classify
 from doorstep.actors.consuming.context_cache import ContextCache
 from doorstep.actors.consuming.decode import Event, Registration
 from doorstep.actors.consuming.metrics import ConsumerMetrics
+from doorstep.actors.consuming.traces import appending, trace_consumed
 from doorstep.actors.kafka.dead_letter_producer import DeadLetterProducer
 from doorstep.actors.kafka.dead_letters import Fault
 from doorstep.actors.records import Record, StoredRecord, TopicIds, source_of, topic_id_of
 from doorstep.actors.runtime.breaker import Breaker
+from doorstep.actors.runtime.tracing import Tracer
 from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.errors import StoreError
-from doorstep.actors.store.values import Canary, Entry, Parked, Parking
+from doorstep.actors.store.values import Canary, Entry, Parked, Parking, Registered
 from doorstep.config.routes import RouteTable
 from doorstep.config.settings import Settings
 
@@ -55,10 +57,12 @@ class Delivery:
         trust: Callable[[], Awaitable[Canary]],
         verify: Callable[[], Awaitable[None]],
         topic_ids: TopicIds = MappingProxyType({}),
+        tracer: Tracer | None = None,
     ) -> None:
         """`verify` returns only while Redis has what it acknowledged, and raises `StoreError` otherwise: it
-        is awaited before each retry. `trust`, awaited before each append, may have looked a moment ago.
-        `topic_ids` are looked up whenever a record comes, so they may become known later."""
+        is awaited before each retry. `trust`, awaited before each append, and before contexts are registered
+        or asked for, may have looked a moment ago. `topic_ids` are looked up whenever a record comes, so they
+        may become known later."""
         self.cache = ContextCache()
         self._settings = settings
         self._routes = routes
@@ -70,12 +74,17 @@ class Delivery:
         self._trust = trust
         self._verify = verify
         self._topic_ids = topic_ids
+        self._tracer = tracer
         self._appending = asyncio.Lock()
 
     def classify(self, records: Iterable[Record], into: Classified | None = None) -> Classified:
         """Decode records by the routes; see `classify`."""
-        longest = self._settings.kafka.max_record_bytes
-        return classify(records, self._routes, longest, time.time(), into, topic_ids=self._topic_ids)
+        longest, now = self._settings.kafka.max_record_bytes, time.time()
+        start = len(into.events) if into else 0
+        classified = classify(records, self._routes, longest, now, into, topic_ids=self._topic_ids)
+        if self._tracer is not None:
+            trace_consumed(self._tracer, classified.events, start, round(now * 1e9))
+        return classified
 
     async def deliver(self, batch: Classified, stuck: Sequence[Located] = ()) -> list[Located]:
         """Do everything that is to be done with the records of a batch, contexts first.
@@ -111,6 +120,8 @@ class Delivery:
         while parked := await self._ask("look for parked events", parked_now):
             released = self.classify(waiting.record for waiting in parked)
             await self._append([event.user_id or user_id for _, event in released.events], released.events)
+            for record, event in released.events:
+                _trace("released", record, event)
             unkept = [each.record for each in await self.dead_letter(released.refused)]
             await self._unpark([waiting for waiting in parked if waiting.record not in unkept])
             if unkept:
@@ -153,11 +164,12 @@ class Delivery:
         self, into: Classified, registrations: Sequence[tuple[Record, Registration]]
     ) -> None:
         for record, registration in registrations:
-            register = partial(self._contexts.register, registration.batch_id, registration.user_id)
+            register = partial(self._register_verified, registration)
             outcome = await self._ask("register a context", register)
             if outcome == "conflict":
                 into.refuse(record, _conflict(registration), time.time())
             else:
+                _trace("registered", record, registration)
                 await self.release(registration.batch_id, registration.user_id)
                 self._metrics.count("registered", {outcome: 1})
 
@@ -172,13 +184,15 @@ class Delivery:
         waiting = [
             (events[position][1].batch_id or "", self._stored(events[position][0])) for position in unknown
         ]
-        answers = await self._ask("resolve contexts", partial(self._contexts.resolve_or_park, waiting))
+        answers = await self._ask("resolve contexts", partial(self._resolve_verified, waiting))
         stuck: list[Located] = []
         for position, (batch_id, _), answer in zip(unknown, waiting, answers, strict=True):
             match answer:
                 case str():
                     users[position] = answer
                     self.cache.learn(batch_id, answer)
+                case Parking.PARKED:
+                    _trace("parked", *events[position])
                 case Parking.FULL:
                     stuck.append(events[position])
                 case Parking.BATCH_FULL:
@@ -200,9 +214,21 @@ class Delivery:
             return
         async with self._appending:
             with self._metrics.append_seconds.time():
-                new = await self._ask("append", partial(self._append_verified, entries))
+                new = await self._write(entries)
         self._metrics.count("appended", {"": new})
         self._metrics.count("repeated", {"": len(entries) - new})
+
+    async def _write(self, entries: Sequence[Entry]) -> int:
+        if self._tracer is not None:
+            with appending(self._tracer, entries) as traced:
+                return await self._ask("append", partial(self._append_verified, traced))
+        return await self._ask("append", partial(self._append_verified, entries))
+
+    async def _register_verified(self, registration: Registration) -> Registered:
+        return await self._contexts.register(registration.batch_id, registration.user_id, await self._trust())
+
+    async def _resolve_verified(self, waiting: Sequence[tuple[str, StoredRecord]]) -> Sequence[str | Parking]:
+        return await self._contexts.resolve_or_park(waiting, await self._trust())
 
     async def _append_verified(self, entries: Sequence[Entry]) -> int:
         return await self._log.append(entries, await self._trust())
@@ -243,6 +269,12 @@ class Delivery:
         return Fault(
             "context_timeout", "resolve_context", message, correlation_id, {"batch_id": waiting.batch_id}
         )
+
+
+def _trace(what: str, record: Record, found: Event | Registration) -> None:
+    """Tell what became of one record, for who follows it by its correlation id."""
+    source = source_of(record)
+    logger.debug(what, source=source, batch_id=found.batch_id, correlation_id=found.correlation_id)
 
 
 def _conflict(registration: Registration) -> Fault:

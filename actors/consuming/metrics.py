@@ -1,5 +1,7 @@
 """What a consumer counts, for Prometheus. No label ever has a value per user."""
 
+from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
@@ -14,7 +16,11 @@ class ConsumerMetrics:
     """What a consumer counts."""
 
     def __init__(self) -> None:
+        self.dead_letters: Tally[str] = Tally()
+        """By reason, those of this consumer since its start."""
         self._registry = CollectorRegistry()
+        self._counted: defaultdict[tuple[str, str], int] = defaultdict(int)
+        """Since the metrics were asked for: a Counter takes locks for each step."""
         self._records = Counter(
             "doorstep_consumer_records",
             "Records that were done with, by what became of them and why.",
@@ -73,9 +79,10 @@ class ConsumerMetrics:
 
     def count(self, outcome: str, reasons: Mapping[str, int]) -> None:
         """Records that ended as `outcome`, how many for each reason."""
+        if outcome == "dead_lettered":
+            self.dead_letters.update(reasons)
         for reason, amount in reasons.items():
-            if amount:
-                self._records.labels(outcome, reason).inc(amount)
+            self._counted[outcome, reason] += amount
 
     def set_lag(self, lag: Mapping[Partition, int], unstable: Mapping[Partition, int]) -> None:
         """How far behind the ends of its partitions it is, and how much is held back after them."""
@@ -90,4 +97,8 @@ class ConsumerMetrics:
 
     def collect(self) -> list[Metric]:
         """All of it."""
+        counted, self._counted = self._counted, defaultdict(int)
+        for labels, amount in counted.items():
+            if amount:
+                self._records.labels(*labels).inc(amount)
         return list(self._registry.collect())

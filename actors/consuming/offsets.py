@@ -32,19 +32,6 @@ class Offsets:
         """The offset to commit: every record below it is acknowledged. Never falls."""
         return self._waiting[0] if self._waiting else self._position
 
-    @property
-    def in_flight(self) -> int:
-        """How many records have been read that no commit can cover yet: those that a crash would bring again.
-
-        This counts records that are acknowledged but wait behind one that isn't.
-        """
-        return len(self._waiting)
-
-    @property
-    def unacknowledged(self) -> int:
-        """How many records have been read and not acknowledged."""
-        return len(self._unacknowledged)
-
     def read(self, *offsets: int) -> None:
         """Note that the records at `offsets` were read.
 

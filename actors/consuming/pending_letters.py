@@ -10,7 +10,7 @@ import structlog
 from doorstep.actors.consuming.classify import Refused
 from doorstep.actors.consuming.delivery import Delivery
 from doorstep.actors.consuming.faults import Faults
-from doorstep.actors.records import Partition, name_of
+from doorstep.actors.records import Partition, name_of, source_of
 
 _PATIENCE_S = 1.0
 """So long the partition of a letter is read on before Kafka has answered."""
@@ -98,10 +98,20 @@ class PendingLetters:
     def _hold_up(self, reasons: Mapping[Partition, str]) -> None:
         """These wait, and no others do."""
         named = {name_of(each): f"a dead letter of it is not kept: {why}" for each, why in reasons.items()}
-        if self._faults.replace("dead letters", named, time.time()) and named:
-            logger.warning("kafka_faults", faults=named)
+        self._faults.replace("dead letters", named, time.time())
+        self._complain({each: why for each, why in reasons.items() if each not in self.held})
         self.held = frozenset(reasons)
         self._on_change()
+
+    def _complain(self, news: Mapping[Partition, str]) -> None:
+        """Tell of the first letter that holds up each of these."""
+        first = {place[:2]: each for place, each in reversed(self._waiting.items())}
+        for partition, reason in news.items():
+            if (letter := first.get(partition)) is not None:
+                source, correlation_id = source_of(letter.record), letter.fault.correlation_id
+                logger.warning(
+                    "dead_letter_not_kept", source=source, correlation_id=correlation_id, reason=reason
+                )
 
 
 def _place(refused: Refused) -> Place:

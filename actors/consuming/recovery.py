@@ -48,24 +48,48 @@ class Plan:
     """How to go on with the partitions of an assignment."""
 
     starts: Mapping[Partition, int | Beginning]
-    rebuilding: Mapping[Partition, int]
-    """Of partitions whose writes are lost: the offset up to where Redis had them."""
+    lost: Mapping[Partition, Commit]
+    """Of partitions of which writes are lost, or may be: our last commit."""
     contexts_lost: bool
     """Redis has lost everything: the contexts are to be read again before the first event."""
 
 
-def plan(assigned: Mapping[Partition, Known], start: Literal["earliest", "latest"]) -> Plan:
+def plan(
+    assigned: Mapping[Partition, Known], start: Literal["earliest", "latest"], *, doubtful: bool = False
+) -> Plan:
     """Where to start with each partition.
 
     With `start` "latest", all partitions that there are when the group begins have a checkpoint at their end;
     one without any has come since, so it is read from its beginning too.
+
+    `doubtful` is a Redis that was restarted, exchanged or flushed since a consumer looked at it last: it may
+    have kept the checkpoints, and have lost what was written after them.
     """
     known = {partition: _of_the_topic_now(each) for partition, each in assigned.items()}
     return Plan(
         starts={partition: _start(each, start) for partition, each in known.items()},
-        rebuilding={partition: goal for partition, each in known.items() if (goal := _goal(each))},
+        lost={each: commit for each, of in known.items() if (commit := _lost(of, doubtful=doubtful))},
         contexts_lost=any(each.committed and not each.checkpoint for each in known.values()),
     )
+
+
+def goals(
+    known: Mapping[Partition, Known],
+    lost: Mapping[Partition, Commit],
+    ends: Mapping[Partition, int],
+    window: int,
+) -> Mapping[Partition, int]:
+    """The offsets up to where Redis may have had the events of partitions that are lost; without those of
+    which it has them.
+
+    What was delivered after a commit counts as well: it is at most `window` offsets, and lies before the end
+    that the partition has now, where anybody tells that.
+    """
+    had = {
+        each: max(commit.offset, commit.rebuilt_to, min(ends.get(each, 0), commit.offset + window))
+        for each, commit in lost.items()
+    }
+    return {each: goal for each, goal in had.items() if goal > _reached(_of_the_topic_now(known[each]))}
 
 
 def _of_the_topic_now(known: Known) -> Known:
@@ -97,10 +121,13 @@ def _start(known: Known, start: Literal["earliest", "latest"]) -> int | Beginnin
     return BEGINNING
 
 
-def _goal(known: Known) -> int:
-    """Up to where Redis had the events of this partition; 0 where it has them still."""
+def _lost(known: Known, *, doubtful: bool) -> Commit | None:
+    """Our last commit of this partition, where Redis lacks events before it, or may lack some after it."""
     match known:
-        case Known(committed=Commit(offset, is_ours=True) as commit, checkpoint=checkpoint, context=False):
-            goal = max(offset, commit.rebuilt_to)
-            return goal if checkpoint is None or checkpoint.offset < goal else 0
-    return 0
+        case Known(committed=Commit(is_ours=True) as commit, context=False):
+            return commit if doubtful or _reached(known) < max(commit.offset, commit.rebuilt_to) else None
+    return None
+
+
+def _reached(known: Known) -> int:
+    return -1 if known.checkpoint is None else known.checkpoint.offset

@@ -1,27 +1,17 @@
-"""Records that can't be delivered, by their producer's fault: the reasons there are, and the words for them.
+"""Records that can't be delivered, by their producer's fault: the words for it.
 
 Pure. Every message says what is wrong, where, and what to do.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from doorstep.actors.kafka.dead_letters import Fault
+from doorstep.actors.kafka.dead_letters import Fault, RejectReason
 from doorstep.config.routes import Route
-
-RejectReason = Literal[
-    "oversized",  # longer than the limit: not even parsed
-    "invalid_json",  # not JSON, not UTF-8, nested too deep, or with numbers that JSON doesn't have
-    "invalid_contract",  # JSON, but not what the route's contract asks for
-    "unknown_event",  # the envelope names an event that isn't of this route
-    "reserved_event",  # named like one of the server's own messages
-    "invalid_user",  # a user id that can't be one
-    "invalid_batch",  # a batch id that can't be one
-]
 
 _MOST_LISTED = 1000
 _MOST_SHOWN = 10

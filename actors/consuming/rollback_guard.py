@@ -9,14 +9,18 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import structlog
+
 from doorstep.actors.consuming.commit_metadata import CommitMetadata
-from doorstep.actors.records import Partition, TopicIds
+from doorstep.actors.records import Partition, TopicIds, name_of
 from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.rebuilding import Rebuilding
 from doorstep.actors.store.redis.errors import StoreLost, StoreUnavailable
 from doorstep.actors.store.redis.link import Link
 from doorstep.actors.store.stamp import Stamp
 from doorstep.actors.store.values import Canary
+
+logger = structlog.get_logger(__name__)
 
 
 class RollbackGuard:
@@ -46,9 +50,14 @@ class RollbackGuard:
         self._name = name
         self._on_lost = on_lost
         self._canary: Canary | None = None
+        self._begun = 0
+        """How often a canary was left: each is another one, or what was sent before a loss and comes after it
+        would take a later one for its own."""
         self._identity = ""
         self.vouches = False
         """Whether readers know by now that the servers which there are were looked at."""
+        self.doubts = False
+        """Whether nobody had looked at them before, and we have not told readers yet what they may lack."""
         self._verified: Sequence[Link] | None = None
         """The links to the servers that were verified."""
 
@@ -98,7 +107,7 @@ class RollbackGuard:
             raise
         if self._canary is canary:
             self._canary = following
-            self.vouches = True
+            self.vouches, self.doubts = True, False
         await self._end_rebuilding(offsets)
 
     def metadata_of(self, partition: Partition) -> str:
@@ -119,6 +128,8 @@ class RollbackGuard:
         reached = goals.keys() - ahead.keys()
         await self._rebuilding.end(noted.keys() & reached)
         await self._rebuilding.begin(ahead)
+        if news := ahead.keys() - self._goals.keys():
+            logger.warning("reading_again", partitions=sorted(map(name_of, news)))
         self._goals = {each: goal for each, goal in self._goals.items() if each not in reached} | ahead
 
     async def _end_rebuilding(self, offsets: Mapping[Partition, int]) -> None:
@@ -130,10 +141,12 @@ class RollbackGuard:
 
     async def _begin(self) -> None:
         identity = await self._checkpoints.server_identity()
-        canary = Canary(self._group, (f"!{self._name}", 0), int(time.time() * 1000))
+        canary = Canary(self._group, (f"!{self._name}.{self._begun}", 0), int(time.time() * 1000))
+        self._begun += 1
         self._store_id = await self._stamp.ensure()  # before anything is written again
+        doubts = not await self._stamp.knows(identity)
         await self._checkpoints.write(self._group, {canary.partition: canary.checkpoint})
-        self._identity, self._canary, self.vouches = identity, canary, False
+        self._identity, self._canary, self.vouches, self.doubts = identity, canary, False, doubts
 
     def _lose(self, canary: Canary) -> None:
         """What was known before is over; told once, whoever notices it first. Raises `StoreLost`."""

@@ -1,6 +1,7 @@
 """Finds where partitions are read from: Kafka's commits, the checkpoints in Redis, and `recovery.plan`."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +10,7 @@ import structlog
 from doorstep.actors.consuming.classify import Classified
 from doorstep.actors.consuming.commit_metadata import MetadataError, read_metadata
 from doorstep.actors.consuming.delivery import Delivery
-from doorstep.actors.consuming.recovery import Commit, Known, plan
+from doorstep.actors.consuming.recovery import Commit, Known, goals, plan
 from doorstep.actors.consuming.rollback_guard import RollbackGuard
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.offset_queries import OffsetQueries
@@ -29,9 +30,13 @@ class StartPoint:
     """Where to begin, for one consumer."""
 
     settings: KafkaSettings
+    window: int
+    """How many offsets may be in flight after a commit."""
     event_topics: Set[str]
     context_topics: Set[str]
     topic_ids: TopicIds
+    sound: Callable[[Collection[Partition]], Collection[Partition]]
+    """Which of these partitions Kafka can tell of now."""
     guard: RollbackGuard
     checkpoints: Checkpoints
     queries: OffsetQueries
@@ -51,7 +56,8 @@ class StartPoint:
             await self.kafka.retry("read contexts", self._read_contexts, KafkaUnavailableError)
         find = partial(self.queries.offsets_of, place.starts)
         starts = await self.kafka.retry("find offsets", find, KafkaUnavailableError)
-        lost = plan(known, self.settings.start).rebuilding
+        find_goals = partial(self._goals, known)
+        lost = await self.kafka.retry("find goals", find_goals, KafkaUnavailableError)
         begin = partial(self.guard.begin_rebuilding, lost, starts)
         await self.redis.retry("begin to rebuild", begin, StoreError, self.guard.verify)
         return starts
@@ -64,8 +70,12 @@ class StartPoint:
         """
         if not self.guard.vouches:
             known = self._known(await self._commits(), await self._checkpoints())
-            await self.guard.begin_rebuilding(plan(known, self.settings.start).rebuilding, {})
+            await self.guard.begin_rebuilding(await self._goals(known), {})
             await self.guard.keep({})
+
+    async def _goals(self, known: Mapping[Partition, Known]) -> Mapping[Partition, int]:
+        lost = plan(known, self.settings.start, doubtful=self.guard.doubts).lost
+        return goals(known, lost, await self.queries.ends(lost), self.window)
 
     async def find_store_id(self) -> str | None:
         """The id of the store that the group was writing to, as its commits tell; None where none is ours."""
@@ -118,13 +128,18 @@ class StartPoint:
         await self.redis.retry("checkpoint the ends", write, StoreError)
 
     async def _read_contexts(self) -> None:
-        """Register every context there is: Redis has lost them. Those that contradict were refused before."""
+        """Register every context there is: Redis has lost them. Those that contradict were refused before.
+
+        Those of a partition with a fault come when it has none any more, as that is read from its beginning,
+        too; events that need them are parked meanwhile.
+        """
         logger.warning("contexts_lost")
         self.delivery.cache.forget_all()
         partitions = await self.queries.partitions_of(self.context_topics)
-        async for records in read_whole(self.settings, partitions):
-            batch = self.delivery.classify(records)
-            await self.delivery.register(Classified(), batch.registrations)
+        async with aclosing(read_whole(self.settings, partitions, self.sound)) as pages:
+            async for records in pages:
+                batch = self.delivery.classify(records)
+                await self.delivery.register(Classified(), batch.registrations)
 
 
 def _commit(found: OffsetAndMetadata | None) -> Commit | None:

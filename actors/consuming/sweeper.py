@@ -25,6 +25,8 @@ class Sweeper:
         self._token = secrets.token_hex(8)
         self.oldest_parked_s = 0.0
         """How long the oldest parked event had waited when this was looked at last, whoever sweeps."""
+        self.parked = 0
+        """How many were parked then."""
 
     async def run(self) -> None:
         """Sweep every `interval_s` seconds, until cancelled."""
@@ -37,6 +39,7 @@ class Sweeper:
 
     async def _sweep(self) -> None:
         self.oldest_parked_s = await self._contexts.oldest_parked_s()
+        self.parked = await self._contexts.total()
         if not await self._contexts.claim_sweep(self._token, 3 * self._interval_s):
             return
         orphans = await self._contexts.orphans()

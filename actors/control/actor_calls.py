@@ -8,6 +8,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayError
 
 from doorstep.actors.control.report import Unreachable
+from doorstep.actors.runtime.daemon_thread import in_daemon_thread
 
 
 class ActorCalls:
@@ -24,10 +25,12 @@ class ActorCalls:
                 return await getattr(actor, method).remote(*arguments)
         except TimeoutError:
             return Unreachable(name, f"no answer within {timeout_s:g} s")
-        except (RayError, ValueError) as error:
+        except RayError as error:
             if isinstance(error, ActorDiedError):
                 self._found.pop(name, None)
             return Unreachable(name, str(error).partition("\n")[0])
+        except ValueError:
+            return Unreachable(name, "Ray knows of no such actor")
 
     async def ask_all(
         self, names: Iterable[str], method: str, *arguments: object, timeout_s: float
@@ -40,7 +43,7 @@ class ActorCalls:
     async def _find(self, name: str) -> Any:
         """One look-up at a time, however long it takes: it can't be interrupted. Forgotten where it fails."""
         if name not in self._found:
-            self._found[name] = asyncio.create_task(asyncio.to_thread(ray.get_actor, name))
+            self._found[name] = asyncio.create_task(in_daemon_thread(lambda: ray.get_actor(name)))
         try:
             return await asyncio.shield(self._found[name])
         except Exception:

@@ -8,17 +8,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
-import ray
 import structlog
 from prometheus_client import Metric
 
-from doorstep.actors.control.nodes import this_node
-from doorstep.actors.control.report import Report, Status
+from doorstep.actors.control.fence import Fence
+from doorstep.actors.control.nodes import this_actor, this_node
+from doorstep.actors.control.report import Report, Status, lacks_redis
 from doorstep.actors.placement.run_directory import RunDirectory
+from doorstep.actors.runtime.ending import Reason, end_for, orphaned
+from doorstep.actors.runtime.last_words import begin_life, say_last
 from doorstep.actors.runtime.log_link import LineLink
 from doorstep.actors.runtime.logging import Output, configure_logs
-from doorstep.actors.runtime.main_task import die
-from doorstep.actors.runtime.parent import end_with_parent
+from doorstep.actors.runtime.main_task import MainTask, die
 from doorstep.actors.runtime.process_metrics import ProcessMetrics
 from doorstep.config.settings import Settings
 from doorstep.config.settings_file import digest_of, read_settings
@@ -44,7 +45,8 @@ class Actor(Protocol):
 
 
 class ActorProcess(ABC):
-    """Reads the settings where they are, sets up the logs, ends with its raylet, and runs one actor."""
+    """Reads the settings where they are, sets up the logs, and runs one actor. Ends with its raylet, or once
+    it is fenced."""
 
     def __init__(self, name: str, run: RunDirectory) -> None:
         """Begin at once; called by Ray within a running event loop."""
@@ -55,16 +57,19 @@ class ActorProcess(ABC):
         self._digest = digest_of(settings, VERSION)
         self._node = this_node(settings)
         self._started_at = time.time()
-        self._restarts = _count_start(run) - 1
-        if self._restarts:
-            logger.warning("actor_restarted", restarts=self._restarts)
+        former = begin_life(run.starts_of(this_actor()))
+        self._restarts = len(former)
+        if former:  # Ray tells of the end of a process by its number, and not by the actor's name
+            last = former[-1]
+            logger.warning("actor_restarted", restarts=self._restarts, former_pid=last.pid, reason=last.end)
         try:
             self._actor = self.make(name, settings, run)
-        except Exception:
+        except Exception as error:
             logger.exception("actor_not_started")
+            say_last(f"it did not start: {error!r}")
             raise
         self._process_metrics = ProcessMetrics(VERSION, lambda: self._log.dropped)
-        end_with_parent(lambda: self._actor.stop(_ORPHAN_S - _LATE_S), _ORPHAN_S)
+        end_for(self._reason_to_end(settings), lambda: self._actor.stop(_ORPHAN_S - _LATE_S), _ORPHAN_S)
 
     @abstractmethod
     def make(self, name: str, settings: Settings, run: RunDirectory) -> Actor:
@@ -79,6 +84,7 @@ class ActorProcess(ABC):
             node=self._node,
             pid=os.getpid(),
             started_at=self._started_at,
+            cpu_s=time.process_time(),
             restarts=self._restarts,
         )
 
@@ -91,6 +97,18 @@ class ActorProcess(ABC):
         async with asyncio.timeout(within_s + _LATE_S):
             await self._actor.stop(within_s)
 
+    def _reason_to_end(self, settings: Settings) -> Reason:
+        """A Ray of our own has one node, which is there or not."""
+        alone = orphaned()
+        if settings.ray.address is None:
+            return alone
+        fence = Fence(self._lacks_redis)
+        self._fencing = MainTask(fence.watch())
+        return lambda: alone() or fence.reason
+
+    async def _lacks_redis(self) -> bool:
+        return lacks_redis(await self._actor.status())
+
 
 def _settings_of(run: RunDirectory) -> Settings:
     """The settings in force. Where there are none (yet), this process ends: Ray starts it again, and for an
@@ -101,10 +119,3 @@ def _settings_of(run: RunDirectory) -> Settings:
         sys.stderr.write(f"no settings: {error}\n")
         die()
         raise
-
-
-def _count_start(run: RunDirectory) -> int:
-    """How often the actor was started on this node, this time included: a byte in a file for each."""
-    with run.starts_of(str(ray.get_runtime_context().get_actor_id())).open("ab") as file:
-        file.write(b".")
-        return file.tell()

@@ -66,21 +66,25 @@ class Canary:
             self._producer.stop()
 
     async def _try(self) -> None:
+        """A port that is closed on purpose is no outage."""
+        if not self._port():
+            self.faults = {}
+            return
+        event_id = str(uuid.uuid4())
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                took_s = await self._visit()
+                took_s = await self._visit(event_id)
         except TimeoutError:
-            self._miss(f"nothing came within {self._settings.timeout_s:g} s")
+            self._miss(event_id, f"nothing came within {self._settings.timeout_s:g} s")
         except OSError as error:
-            self._miss(str(error))
+            self._miss(event_id, str(error))
         else:
             self._seconds.observe(took_s)
             self._up.set(1)
             self.faults = {}
 
-    async def _visit(self) -> float:
+    async def _visit(self, event_id: str) -> float:
         """How long it took, in seconds, without the handshake."""
-        event_id = str(uuid.uuid4())
         async with visit(self._host, self._port(), self._signer.sign(self.user_id, _TOKEN_S)) as messages:
             await anext(messages)  # the welcome: what is sent from now on is pushed
             begun = time.monotonic()
@@ -90,11 +94,11 @@ class Canary:
                     break
             return time.monotonic() - begun
 
-    def _miss(self, reason: str) -> None:
+    def _miss(self, event_id: str, reason: str) -> None:
         self._lost.inc()
         self._up.set(0)
         if not self.faults:
-            logger.warning("canary_lost", reason=reason)
+            logger.warning("canary_lost", reason=reason, correlation_id=event_id)
         since = self.faults[_EVENT].since if self.faults else time.time()
         self.faults = {_EVENT: KafkaFault(reason, since)}
 

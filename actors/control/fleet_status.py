@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from doorstep.actors.control.report import Report, Unreachable
+from doorstep.actors.control.report import Report, Unreachable, is_able, lacks_redis
 from doorstep.actors.kafka.errors import ABSENT
+from doorstep.actors.placement.spec import Spec
 
-_UNABLE = frozenset({"starting", "connecting", "joining", "settling", "draining", "stopping", "stopped"})
 _SAID_APART = frozenset({"name", "state", "breakers", "actors"})
 
 Answers = Mapping[str, Report | Unreachable]
@@ -47,14 +47,63 @@ class Since:
         return {name: since for name, (_, since) in self._seen.items()}
 
 
-def fleet_status(answers: Answers, since: Mapping[str, float], digest: str) -> dict[str, object]:
-    """Everything, and first of all whether it is well: `ok`. `digest` is what all actors are to have."""
+class Newcomers:
+    """Remembers who of the wanted has yet to come. Who was wanted at first is no newcomer, and is missed."""
+
+    def __init__(self) -> None:
+        self.names: frozenset[str] = frozenset()
+        self._wanted: frozenset[str] = frozenset()
+
+    def want(self, names: Iterable[str]) -> None:
+        """These are wanted from now on: who of them was not until now is a newcomer."""
+        wanted = frozenset(names)
+        if self._wanted:
+            self.names = (self.names & wanted) | (wanted - self._wanted)
+        self._wanted = wanted
+
+    def see(self, answers: Answers) -> Answers:
+        """The same answers, but that newcomers who give none are starting. Who does its work has come."""
+        able = {name for name, answer in answers.items() if isinstance(answer, Report) and is_able(answer)}
+        self.names -= able
+        return {
+            name: Unreachable(name, "it has yet to come", "starting")
+            if isinstance(answer, Unreachable) and name in self.names
+            else answer
+            for name, answer in answers.items()
+        }
+
+
+def fleet_status(
+    answers: Answers, since: Mapping[str, float], digest: str, spec: Spec, node: str
+) -> dict[str, object]:
+    """Everything, and first of all whether it is well: `ok`. `digest` is what all actors are to have, `spec`
+    what is wanted of the fleet, `node` the one on which this is told."""
     troubles = list(troubles_of(answers, since, digest))
     return {
         "ok": not troubles,
         "troubles": [trouble.told() for trouble in troubles],
+        "spec": spec_told(spec),
+        "node": node,
         "actors": {name: _told(answer, since[name]) for name, answer in answers.items()},
     }
+
+
+def spec_told(spec: Spec) -> dict[str, Any]:
+    """What is wanted."""
+    return {**asdict(spec), "draining": {node: _time(until) for node, until in spec.draining.items()}}
+
+
+def spec_line(told: Mapping[str, Any]) -> str:
+    """The same for people, of what `spec_told` has."""
+    holders, consumers = (counted(told[name], name) for name in ("holders", "consumers"))
+    draining = "".join(f", {node} drained by {until}" for node, until in sorted(told["draining"].items()))
+    numbers = f"{holders} on each node, {consumers}{draining}"
+    return f"generation {told['generation']}, version {told['version']}: {numbers}"
+
+
+def counted(number: int, things: str) -> str:
+    """How many there are, for people: `1 holder`, `2 holders`."""
+    return f"{number} {things.removesuffix('s') if number == 1 else things}"
 
 
 def troubles_of(answers: Answers, since: Mapping[str, float], digest: str) -> Iterator[Trouble]:
@@ -62,9 +111,9 @@ def troubles_of(answers: Answers, since: Mapping[str, float], digest: str) -> It
     and partitions that are held up."""
     for name, answer in answers.items():
         if isinstance(answer, Unreachable):
-            yield Trouble(name, "actor", "unreachable", since[name], answer.reason)
+            yield Trouble(name, "actor", answer.state, since[name], answer.reason)
             continue
-        if answer.status.state in _UNABLE:
+        if not is_able(answer):
             yield Trouble(name, "actor", answer.status.state, since[name])
         if answer.digest != digest:
             reason = f"it is of version and settings {answer.digest}, not {digest}"
@@ -77,14 +126,23 @@ def troubles_of(answers: Answers, since: Mapping[str, float], digest: str) -> It
                 yield Trouble(name, held_up, "faulty", fault.since, fault.reason)
 
 
-def can_take_sockets(answers: Answers, names: Iterable[str]) -> bool:
-    """Whether the actors of these names, which sockets need, are all there. A server out of reach is no
-    reason to turn sockets away: they would be no better off elsewhere."""
-    return all(_state_of(answers[name]) == "serving" for name in names)
+def can_take_sockets(holders: Answers, *, lacks_ray: bool) -> bool:
+    """Whether the holders of a cell, without newcomers, are all there. A server out of reach is no reason to
+    turn sockets away: they would be no better off elsewhere, unless the cell is cut off."""
+    return not is_cut_off(holders, lacks_ray=lacks_ray) and all(
+        _state_of(answer) == "serving" for answer in holders.values()
+    )
+
+
+def is_cut_off(holders: Answers, *, lacks_ray: bool) -> bool:
+    """Whether a cell, with these holders, lacks both Ray's control plane and Redis: others may have them."""
+    return lacks_ray and all(
+        isinstance(answer, Report) and lacks_redis(answer.status) for answer in holders.values()
+    )
 
 
 def _state_of(answer: Report | Unreachable) -> str:
-    return "unreachable" if isinstance(answer, Unreachable) else answer.status.state
+    return answer.state if isinstance(answer, Unreachable) else answer.status.state
 
 
 def _told(answer: Report | Unreachable, since: float) -> dict[str, object]:

@@ -1,24 +1,41 @@
 """A Ray that was there before us, and will be after us."""
 
 import asyncio
+import contextlib
+import re
 from typing import NoReturn
 
+import structlog
+from ray._private import services
+
 from doorstep.actors.control.control_plane import LOST_S, ControlPlane
-from doorstep.actors.control.ray_errors import RayLostError
+from doorstep.actors.control.listening import connect_error
+from doorstep.actors.control.ray_errors import RayAwayError, RayLostError
 
 _LOOK_S = 5.0
+_CONNECT_S = 3.0
+_HOST_AND_PORT = re.compile(r"\[?([^/\[\]]+)\]?:(\d+)")
+
+logger = structlog.get_logger(__name__)
 
 
 class GivenRay:
     """The Ray at an address. All there is to see of it is whether it finds the supervisor, which it would
     restart within seconds."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, within_s: float) -> None:
+        """`within_s`: how long somebody may take to listen there."""
         self._address = address
+        self._within_s = within_s
         self.is_lost = False
 
     async def start(self) -> str:
-        """Its address."""
+        """Its address, once somebody listens there. Raises `RayAwayError` where nobody does in time.
+
+        `ray.init` alone would try for minutes. What is no `host:port` (`auto`, `ray://…`) is left to it.
+        """
+        if (parts := _HOST_AND_PORT.fullmatch(self._address)) is not None:
+            await self._until_somebody_listens(parts[1], int(parts[2]))
         return self._address
 
     async def watch(self) -> NoReturn:
@@ -30,5 +47,31 @@ class GivenRay:
         self.is_lost = True
         raise RayLostError(f"Ray at {self._address} has found no supervisor for {LOST_S:.0f} s")
 
+    async def until_it_goes(self) -> None:
+        """Returns when it has found nobody for half a minute."""
+        with contextlib.suppress(RayLostError):
+            await self.watch()
+
     async def stop(self) -> None:
         """Leave it as it is."""
+
+    async def _until_somebody_listens(self, host: str, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._within_s
+        while (fault := await _fault(host, port)) is not None:
+            left_s = end - loop.time()
+            if left_s <= 0:
+                raise RayAwayError(
+                    f"no Ray at {self._address}: {fault}; start it there, or correct DOORSTEP_RAY__ADDRESS"
+                )
+            logger.warning("ray_away", address=self._address, reason=fault, gives_up_in_s=round(left_s))
+            await asyncio.sleep(min(_LOOK_S, left_s))
+
+
+async def _fault(host: str, port: int) -> str | None:
+    """Why nobody takes a connection there; None where somebody does."""
+    where = services.resolve_ip_for_localhost(host)  # as Ray goes there
+    error = await connect_error(where, port, _CONNECT_S)
+    if isinstance(error, TimeoutError):
+        return f"no answer within {_CONNECT_S:.0f} s"
+    return None if error is None else str(getattr(error, "strerror", None) or error)

@@ -22,16 +22,6 @@ _QUIET_CONFIG: Mapping[str, bool | int] = {
     "object_manager_rpc_threads_num": 1,
     "gcs_pull_resource_loads_period_milliseconds": 60_000,
 }
-QUIET_ENVIRONMENT: Mapping[str, str] = {
-    # Lines of a log are passed on ten times a second as ever, but new files are looked for once a second.
-    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
-    "LOG_NAME_UPDATE_INTERVAL_S": "1",
-    # Once a minute: what Ray's agent, dashboard and autoscaler gather for nobody.
-    "REPORTER_UPDATE_INTERVAL_MS": "60000",
-    "SCAN_EVENT_DIR_INTERVAL_SECONDS": "60",
-    "METRICS_RECORD_INTERVAL_S": "60",
-    "AUTOSCALER_UPDATE_INTERVAL_S": "60",
-}
 
 
 def quiet_config() -> dict[str, bool | int]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+_UNABLE = frozenset({"starting", "connecting", "joining", "settling", "draining", "stopping", "stopped"})
+
 
 class Status(Protocol):
     """What every actor says of itself; a dataclass, with more in it."""
@@ -29,6 +31,8 @@ class Report:
     pid: int
     started_at: float
     """Unix seconds."""
+    cpu_s: float
+    """CPU seconds that the process has used."""
     restarts: int
     """How often the process was started again since the service was."""
 
@@ -39,3 +43,15 @@ class Unreachable:
 
     name: str
     reason: str
+    state: str = "unreachable"
+    """What this is called; `starting` of one that has yet to come."""
+
+
+def lacks_redis(status: Status) -> bool:
+    """Whether the actor says that it does not reach Redis."""
+    return any(each.name == "redis" and each.state == "open" for each in getattr(status, "breakers", ()))
+
+
+def is_able(report: Report) -> bool:
+    """Whether the actor does its work, or would if there were some."""
+    return report.status.state not in _UNABLE

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
-from doorstep.actors.holding.poll_subscriber import PollSubscriber
+from doorstep.actors.holding.poll_subscriber import STOPPING, PollSubscriber
 from doorstep.actors.holding.registry import Registry
 from doorstep.actors.holding.socket_subscriber import SocketSubscriber
 from doorstep.actors.holding.subscriber import Home, Subscriber
@@ -18,10 +18,8 @@ from doorstep.gateway.head import HeadError
 from doorstep.gateway.late_refusal import is_late, late_refusal
 from doorstep.gateway.poll import PollConnection
 from doorstep.gateway.problem import Problem
-from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.websocket import SocketLimits
 
-_STOPPING = Problem(503, "stopping", "this server is stopping, try again")
 _TOO_MANY = Problem(429, "too_many_connections", "the user has as many connections as are allowed")
 
 _KEPT_DESCRIPTORS = 256
@@ -77,7 +75,7 @@ class Admission:
             return
         newcomer = _Newcomer(sock, parcel, subscriber)
         if not self._is_open:
-            self._refuse(sock, parcel, _STOPPING)
+            self._refuse(sock, parcel, STOPPING)
         elif self._registry.has_room(parcel.user_id, parcel.kind):
             self._let_in(newcomer)
         elif parcel.kind == "socket":
@@ -111,7 +109,7 @@ class Admission:
     async def _begin(self, newcomer: _Newcomer) -> None:
         sock, parcel, subscriber = newcomer
         if not await _connected(sock, subscriber.protocol):
-            subscriber.finish()
+            subscriber.protocol.connection_lost(None)
             return
         try:
             subscriber.begin(parcel)
@@ -119,24 +117,31 @@ class Admission:
             subscriber.fail(error)
 
     def _refuse(self, sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
-        self._home.counters.refusals.labels(problem.code).inc()
-        self._home.spawn(_answer(sock, parcel, problem, self._home.traffic))
+        self._home.refused(parcel.user_id, problem)
+        self._home.spawn(self._answer(sock, parcel, problem))
+
+    async def _answer(self, sock: socket.socket, parcel: Parcel, problem: Problem) -> None:
+        """Who is refused and does not leave gives way to the next one of the user, like an answered poll:
+        descriptors are everybody's."""
+        user_id, lingering = parcel.user_id, self._home.lingering
+        answering = PollConnection(
+            lambda: lingering.leave(user_id, answering), self._home.traffic, parcel.origin
+        )
+        if not await _connected(sock, answering):
+            answering.connection_lost(None)
+            return
+        if parcel.kind == "socket" and is_late(parcel.query):
+            answering.respond(late_refusal(parcel.answer, problem))
+        else:
+            answering.refuse(problem)
+        if answering.is_open:
+            lingering.enter(user_id, answering)
 
 
 def _most_descriptors() -> int:
     """The limit of this process, without those that are kept; of a low limit a quarter is."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return limit - min(_KEPT_DESCRIPTORS, limit // 4)
-
-
-async def _answer(sock: socket.socket, parcel: Parcel, problem: Problem, traffic: Traffic) -> None:
-    answering = PollConnection(lambda: None, traffic, parcel.origin)
-    if not await _connected(sock, answering):
-        return
-    if parcel.kind == "socket" and is_late(parcel.query):
-        answering.respond(late_refusal(parcel.answer, problem))
-    else:
-        answering.refuse(problem)
 
 
 async def _connected(sock: socket.socket, protocol: asyncio.Protocol) -> bool:

@@ -52,6 +52,8 @@ class CatchUp:
         self._redis = redis
         self._patience_s = patience_s
         self._waiting_since: float | None = None
+        self._has_read = False
+        """Whether there was ever a store to read from: a new one has lost nothing."""
         self._queue: deque[Reader] = deque()
         self._filled = asyncio.Event()
 
@@ -82,6 +84,7 @@ class CatchUp:
         wants = [want for _, want in batch]
         pages = await self._redis.retry("read logs", partial(self._log.read, wants), StoreError)
         unsaid = [each for each, page in zip(batch, pages, strict=True) if page is None]
+        self._has_read = self._has_read or len(unsaid) < len(pages)
         if any(page and _is_verdict(want, page) for want, page in zip(wants, pages, strict=True)):
             self._waiting_since = None
         for (reader, _), page in zip(batch, pages, strict=True):
@@ -94,7 +97,7 @@ class CatchUp:
         now = asyncio.get_running_loop().time()
         if self._waiting_since is None:
             self._waiting_since = now
-            logger.warning("waiting_for_lost_writes", patience_s=self._patience_s)
+            self._tell_of_waiting()
         if now - self._waiting_since < self._patience_s:
             self.waiting += len(batch)
             asyncio.get_running_loop().call_later(_ASK_AGAIN_S, self._again, [reader for reader, _ in batch])
@@ -105,6 +108,12 @@ class CatchUp:
             if page is None:  # flushed in between
                 self.add(reader)
             _give(reader, page)
+
+    def _tell_of_waiting(self) -> None:
+        if self._has_read:
+            logger.warning("waiting_for_lost_writes", patience_s=self._patience_s)
+        else:
+            logger.info("waiting_for_consumers", patience_s=self._patience_s)
 
     async def _read_now(self, wants: Sequence[Want]) -> Sequence[Page | None]:
         await self._stamp.ensure()

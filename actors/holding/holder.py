@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -18,14 +20,16 @@ from doorstep.actors.holding.receipt_stream import ReceiptStream
 from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.holding.registry import Registry
 from doorstep.actors.holding.subscriber import Subscriber
-from doorstep.actors.holding.waves import waves
+from doorstep.actors.holding.waves import spread, waves
 from doorstep.actors.placement.cell import Cell
 from doorstep.actors.placement.run_directory import RunDirectory
-from doorstep.actors.placement.slots import SLOTS, owner_of
+from doorstep.actors.placement.slots import SLOTS, slot_of
+from doorstep.actors.placement.spec import grace_of
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.main_task import MainTask, endless
 from doorstep.actors.runtime.side_tasks import SideTasks
+from doorstep.actors.runtime.tracing import tracer_of
 from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.connection import connect
@@ -40,11 +44,12 @@ from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.frames import text_frame
 from doorstep.gateway.handover import Receiver
 from doorstep.gateway.poll import Lingering
+from doorstep.gateway.problem import Problem
 from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.websocket import SocketLimits
 
 _LAST_WORDS_S = 0.2
-_WAVE_MS = 100
+_WAVE_S = 0.1
 
 logger = structlog.get_logger(__name__)
 
@@ -70,9 +75,9 @@ class Holder:
         self.settings = settings
         self.terms = _terms(settings)
         self._name = name
-        self._owned = frozenset(slot for slot in range(SLOTS) if owner_of(slot, cell.holders) == name)
+        self._run = run
         self._registry = Registry[Subscriber](
-            self._owned,
+            cell.slots_of(name),
             {"socket": settings.gateway.max_sockets_per_user, "poll": settings.gateway.max_polls_per_user},
         )
         self._authenticator = Authenticator(settings.auth)
@@ -81,18 +86,21 @@ class Holder:
         self.counters = HolderMetrics()
         self.traffic = Traffic()
         self._receipt_stream = ReceiptStream(settings)
-        self.receipts = Receipts(_events_of(settings), self.counters, self._receipt_stream)
+        self._tracer = tracer_of(settings, name)
+        self.receipts = Receipts(_events_of(settings), self.counters, self._receipt_stream, self._tracer)
         self._pushes = 0
         """Notifications that came since the metrics were asked for: a Counter takes a lock for each step."""
         self._connection = connect(settings.redis, self.counters.redis_seconds.observe)
         log = Log(self._connection, settings.history)
         self.read_marks = ReadMarks(log, self._redis)
         self._catch_up = CatchUp(log, Stamp(self._connection), self._redis)
-        self._feed = Feed(self._connection, self._push, self._on_garbled, self._on_subscribed, self._on_lost)
+        push = self._push if self._tracer is None else self._push_traced
+        self._feed = Feed(self._connection, push, self._on_garbled, self._on_subscribed, self._on_lost)
         self._audit = Audit(log, self._feed, self._redis, self._registry)
         self._side = SideTasks(lambda error: self.fault("task", error))
         self._admission = Admission(self, self._registry, _socket_limits(settings), self._want)
         self._receiver = Receiver(run.socket_of(name), self._admission.take)
+        self._until: float | None = None
         self._state = "starting"
         self._main_task = MainTask(self._serve())
 
@@ -124,15 +132,32 @@ class Holder:
         self._state = "stopping"
         self._admission.close()
         await self._receiver.stop()
-        for wave in waves(self._registry.everyone(), max(within_s - _LAST_WORDS_S, 0)):
-            for subscriber in wave:
-                after_ms = random.randint(1, _WAVE_MS)  # noqa: S311 - only spreads the reconnects
-                subscriber.close(CloseCode.SERVICE_RESTART, after_ms)
-            await asyncio.sleep(_WAVE_MS / 1000)
+        await _send_off(self._registry.everyone(), max(within_s - _LAST_WORDS_S, 0))
         await asyncio.sleep(_LAST_WORDS_S)
         await self._main_task.stop()
         self._receipt_stream.stop()
         await self._connection.close()
+        if self._tracer is not None:
+            await self._tracer.stop()
+
+    def belong_to(self, cell: Cell) -> None:
+        """Own the slots that are ours in this cell. Users of others are served until their new holders are
+        there, and sent off to them. Who is left out goes on until it is stopped."""
+        if self._name not in cell.holders:
+            return
+        lost = self._registry.owned - cell.slots_of(self._name)
+        unneeded = self._registry.own(cell.slots_of(self._name))
+        self._feed.want(self._registry.owned)
+        self._feed.unsubscribe(unneeded)
+        logger.info("slots_moved", slots=len(self._registry.owned), lost=len(lost))
+        self.spawn(self._move(lost, cell))
+
+    def drain(self, until: float | None) -> None:
+        """Have everybody gone by this unix second, evenly after a grace; None: nobody must go."""
+        if until != self._until:
+            self._until = until
+            if until is not None:
+                self.spawn(self._leave_by(until))
 
     # What its subscribers need of it
 
@@ -151,10 +176,16 @@ class Holder:
         """Do some work for a subscriber."""
         self._side.spawn(work)
 
-    def fault(self, where: str, error: Exception) -> None:
-        """An error of ours that was kept to one user, connection or message."""
+    def fault(self, where: str, error: Exception, correlation_id: str | None = None) -> None:
+        """An error of ours that was kept to one user, connection or message; `correlation_id`: of the
+        notification that it is about, if it is about one."""
         self.counters.faults.labels(where).inc()
-        logger.error("fault_contained", where=where, exc_info=error)
+        logger.error("fault_contained", where=where, correlation_id=correlation_id, exc_info=error)
+
+    def refused(self, user_id: str, problem: Problem) -> None:
+        """One of this user's connections gets this instead of notifications."""
+        self.counters.refusals.labels(problem.code).inc()
+        logger.warning("request_refused", code=problem.code, status=problem.status, user_id=user_id)
 
     def authenticate(self, token: str) -> Awaitable[Claims]:
         """Verify a token that a socket sent."""
@@ -166,12 +197,31 @@ class Holder:
         """Take sockets from the start, also while Redis is away: they get their pages when it is there."""
         await self._receiver.start()
         self._state = "serving"
-        logger.info("serving", slots=len(self._owned))
-        self._feed.want(self._owned)
+        logger.info("serving", slots=self._registry.slots)
+        self._feed.want(self._registry.owned)
         parts = (self._feed, self._catch_up, self._audit, self.receipts, self.read_marks)
         async with asyncio.TaskGroup() as tasks:
             for part in parts:
                 tasks.create_task(endless(part.run()))
+
+    async def _move(self, lost: frozenset[int], cell: Cell) -> None:
+        """Send the users of these slots off to their new holders, once those listen."""
+        awaited = {self._run.socket_of(cell.owner_of(slot)) for slot in lost}
+        while not all(map(Path.exists, awaited)):  # noqa: ASYNC110 - nobody tells of a socket
+            await asyncio.sleep(_WAVE_S)
+        lost = lost - self._registry.owned  # the cell may have changed once more
+        movers = [each for each in self._registry.everyone() if slot_of(each.user_id) in lost]
+        await _send_off(movers, self.settings.drain_s)
+
+    async def _leave_by(self, until: float) -> None:
+        """Send off who is there, and who comes then, until the drain is another one or none."""
+        await asyncio.sleep(grace_of(until - time.time()))
+        while self._until == until:
+            groups, pause_s = spread(self._registry.everyone(), max(until - time.time(), 0))
+            for group in groups:
+                if self._until == until:
+                    _say_goodbye(group, pause_s)
+                    await asyncio.sleep(pause_s)
 
     # The feed
 
@@ -192,11 +242,16 @@ class Holder:
                     try:
                         sockets += subscriber.push(seq, previous, digest, message, frame)
                     except Exception as error:  # it is not to cost the others their notification
-                        subscriber.fail(error)
+                        subscriber.fail(error, messages.correlation_id_in(payload))
                 if sockets:
                     receipts.aside.append((push, sockets))
                     if receipts.samples_due:
                         receipts.sample(payload)
+
+    def _push_traced(self, slot: int, pushed: Iterable[Pushed]) -> None:
+        began_ns, first = time.time_ns(), len(self.receipts.aside)
+        self._push(slot, pushed)
+        self.receipts.trace(first, began_ns)
 
     def _on_garbled(self, slot: int, error: Exception) -> None:
         """What a message of the feed held is read from the logs of its slot."""
@@ -212,6 +267,20 @@ class Holder:
         self.counters.feed_losses.inc()
         self._redis.failure(StoreUnavailable("the feed was lost"), "feed")
         logger.warning("feed_lost")
+
+
+async def _send_off(subscribers: Sequence[Subscriber], within_s: float) -> None:
+    """Tell them in waves to come back, each of a wave at another moment."""
+    for wave in waves(subscribers, within_s):
+        _say_goodbye(wave, _WAVE_S)
+        await asyncio.sleep(_WAVE_S)
+
+
+def _say_goodbye(subscribers: Sequence[Subscriber], over_s: float) -> None:
+    """Each is to come back at another moment of that time."""
+    for subscriber in subscribers:
+        after_ms = random.randint(1, round(over_s * 1000))  # noqa: S311 - only spreads the reconnects
+        subscriber.close(CloseCode.SERVICE_RESTART, after_ms)
 
 
 def _events_of(settings: Settings) -> Iterable[str]:

@@ -82,7 +82,7 @@ class HolderMetrics:
         )
         self.waiting = Gauge(
             "doorstep_waiting_for_lost_writes",
-            "Subscribers that wait until Redis has got back what it has lost.",
+            "Subscribers that wait until consumers know Redis, and it has got back what it has lost.",
             registry=self._registry,
         )
         self.redis_seconds = redis_round_trips(self._registry)

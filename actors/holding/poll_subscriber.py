@@ -17,6 +17,7 @@ from doorstep.gateway.handover import Parcel
 from doorstep.gateway.poll import PollConnection, PollRequest
 from doorstep.gateway.problem import Problem
 
+STOPPING = Problem(503, "stopping", "this server is stopping, try again")
 _LOG_OUT_OF_REACH = Problem(
     503, "log_unavailable", "the log of notifications is out of reach; ask again with the same cursor"
 )
@@ -44,8 +45,7 @@ class PollSubscriber(Subscriber):
         if isinstance(self._request.read, Cursor):
             self._home.read_marks.add(self.user_id, self._request.read)
         self._home.read_for(self)
-        patience = self._request.wait or self._home.settings.redis.timeout_s
-        self._timer = asyncio.get_running_loop().call_later(patience, self._time_out)
+        self._answer_within(self._request.wait or self._home.settings.redis.timeout_s)
 
     def want(self) -> Want | None:
         """A page of at most the limit that the client set."""
@@ -77,8 +77,14 @@ class PollSubscriber(Subscriber):
         self._conclude()
 
     def close(self, code: CloseCode, after_ms: int = 0) -> None:
-        """Answer with what there is: nothing. The client asks again."""
-        self._answer(())
+        """Answer with what there is: nothing. The client asks again, from the cursor that it has by then.
+
+        One that has none would begin at a later head, and miss what comes until then: it is refused.
+        """
+        if self.inbox.cursor is None:
+            self._refuse(STOPPING)
+        else:
+            self._answer(())
 
     def _break_off(self) -> None:
         self._refuse(_FAULT)
@@ -98,15 +104,24 @@ class PollSubscriber(Subscriber):
                 if reset is not None:
                     self._answer((), reset=reset)
 
+    def _answer_within(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._time_out)
+
     def _time_out(self) -> None:
+        """The log has its time, however short the client's wait is."""
+        rest_s = self._home.settings.redis.timeout_s - self._request.wait
         if self.inbox.state == "live":
             self._answer(())
+        elif self._request.wait and rest_s > 0:
+            self._request = replace(self._request, wait=0)
+            self._answer_within(rest_s)
         else:
             self._refuse(_LOG_OUT_OF_REACH)
 
     def _refuse(self, problem: Problem) -> None:
         if not self._gone:
             self._conclude()
+            self._home.refused(self.user_id, problem)
             self.protocol.refuse(problem)
             self._home.lingering.enter(self.user_id, self.protocol)
 

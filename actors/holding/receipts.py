@@ -14,6 +14,7 @@ import prometheus_client
 
 from doorstep.actors.holding.metrics import HolderMetrics
 from doorstep.actors.holding.receipt_stream import ReceiptStream
+from doorstep.actors.runtime.tracing import Tracer
 from doorstep.actors.store.values import Logged, Pushed
 
 OTHER = "other"
@@ -32,7 +33,13 @@ Sent = tuple[Pushed, int]
 class Receipts:
     """The counts of one holder. A push costs next to nothing here: it is put aside, and counted later."""
 
-    def __init__(self, events: Iterable[str], counters: HolderMetrics, stream: ReceiptStream) -> None:
+    def __init__(
+        self,
+        events: Iterable[str],
+        counters: HolderMetrics,
+        stream: ReceiptStream,
+        tracer: Tracer | None = None,
+    ) -> None:
         """`events`: the names that become labels. `stream` gets what was shown."""
         self.aside: list[Sent] = []
         """What went out and is not counted yet; to be appended to by who sends."""
@@ -41,6 +48,7 @@ class Receipts:
         self._labels = {event.encode(): event for event in events}
         self._counters = counters
         self._stream = stream
+        self._tracer = tracer
         self._shown_due = _SAMPLES_A_TICK
         self._memory = _Memory()
 
@@ -65,7 +73,21 @@ class Receipts:
 
     def caught_up(self, notifications: Sequence[Logged]) -> None:
         """A page of the log was written to a socket. How late that is says nothing of us: no sample."""
+        began_ns, first = time.time_ns(), len(self.aside)
         self.aside += [((each[0].encode(), each[1], b"", b"", each[4]), 1) for each in notifications]
+        self.trace(first, began_ns)
+
+    def trace(self, first: int, began_ns: int) -> None:
+        """What is aside from place `first` on has gone out: those of sampled traces say so, and who shows
+        them goes on from there."""
+        if self._tracer is None:
+            return
+        for place in range(first, len(self.aside)):
+            (user, seq, previous, digest, payload), sockets = self.aside[place]
+            span = self._tracer.begin("push", payload, {"doorstep.sockets": sockets}, began_ns)
+            if span is not None:
+                span.end()
+                self.aside[place] = (user, seq, previous, digest, span.payload), sockets
 
     def shown(self, user_id: str, after: int, until: int) -> None:
         """A client has shown what it was sent: from the number `after`, without it, to `until`."""
@@ -73,10 +95,18 @@ class Receipts:
         sent = self._memory.of(user_id.encode(), after, until)
         self._stream.shown(user_id, after, until, sent)
         self._add([(push, 1) for push in sent], self._counters.shown)
+        self._trace_shown(sent)
         self._counters.shown.labels(OTHER).inc(until - after - len(sent))
         if sent and self._shown_due:
             self._shown_due -= 1
             self._observe(self._counters.shown_seconds, sent[0][4])
+
+    def _trace_shown(self, pushes: Iterable[Pushed]) -> None:
+        if self._tracer is not None:
+            for push in pushes:
+                span = self._tracer.begin("shown", push[4], {})
+                if span is not None:
+                    span.end()
 
     def _add(self, sent: Sequence[Sent], counter: prometheus_client.Counter) -> None:
         counts: Counter[bytes] = Counter()

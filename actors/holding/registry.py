@@ -34,7 +34,8 @@ class Registry(Generic[M]):
 
     def __init__(self, owned: Collection[int], limits: Mapping[Kind, int]) -> None:
         """`limits`: how many members of each kind one user may have."""
-        self._owned = frozenset(owned)
+        self.owned = frozenset(owned)
+        """The slots that are ours."""
         self._limits = limits
         self._of: dict[str, tuple[M, ...]] = {}
         self._guests: Counter[int] = Counter()
@@ -50,7 +51,7 @@ class Registry(Generic[M]):
     @property
     def slots(self) -> int:
         """How many slots are needed."""
-        return len(self._owned) + len(self._guests)
+        return len(self.owned) + len(self._guests)
 
     @property
     def connections(self) -> int:
@@ -73,10 +74,18 @@ class Registry(Generic[M]):
         """One more member; the slot that is needed from now on, if none of ours."""
         self._of[member.user_id] = (*self.of(member.user_id), member)
         slot = slot_of(member.user_id)
-        if slot in self._owned:
+        if slot in self.owned:
             return None
         self._guests[slot] += 1
         return slot if self._guests[slot] == 1 else None
+
+    def own(self, slots: Collection[int]) -> frozenset[int]:
+        """Own these slots from now on; those that nobody needs any more."""
+        needed = self.owned | self._guests.keys()
+        self.owned = frozenset(slots)
+        homes = (slot_of(member.user_id) for member in self.everyone())
+        self._guests = Counter(slot for slot in homes if slot not in self.owned)
+        return needed - self.owned - self._guests.keys()
 
     def remove(self, member: M) -> int | None:
         """One member less, who was added before; the slot that nobody needs any more, if there is one."""
@@ -84,7 +93,7 @@ class Registry(Generic[M]):
         if others:
             self._of[member.user_id] = others
         slot = slot_of(member.user_id)
-        if slot in self._owned:
+        if slot in self.owned:
             return None
         self._guests[slot] -= 1
         if self._guests[slot]:

@@ -37,12 +37,12 @@ class SocketSubscriber(Subscriber):
         self._unsaid: tuple[bytes, ...] = ()
         self._refreshing = False
         self._stuck: asyncio.TimerHandle | None = None
-        self._token = TokenWatch(self, parcel.expires_at)
+        self._token = TokenWatch(parcel.expires_at)
 
     def begin(self, parcel: Parcel) -> None:
         """The connection is ours: answer the handshake, and read."""
         self.protocol.accept(parcel.answer, parcel.early)
-        self._token.watch(parcel.expires_at, self._home.settings.auth.expiry_notice_s)
+        self._token.watch(self, parcel.expires_at, self._home.settings.auth.expiry_notice_s)
         self._home.read_for(self)
 
     @property
@@ -189,7 +189,7 @@ class SocketSubscriber(Subscriber):
         self._count_refresh("refreshed" if is_new else "unchanged")
         self._reply(_REFRESHED)
         if is_new:
-            self._token.watch(expires_at, self._home.settings.auth.expiry_notice_s)
+            self._token.watch(self, expires_at, self._home.settings.auth.expiry_notice_s)
 
     def _count_refresh(self, result: str) -> None:
         self._home.counters.refreshes.labels(result).inc()

@@ -19,6 +19,7 @@ from doorstep.gateway.cursor import Cursor, ResetReason
 from doorstep.gateway.handover import Parcel
 from doorstep.gateway.messages import Terms
 from doorstep.gateway.poll import Lingering
+from doorstep.gateway.problem import Problem
 from doorstep.gateway.traffic import Traffic
 
 _PAGE = 100
@@ -41,14 +42,18 @@ class Home(Protocol):
     def leave(self, subscriber: "Subscriber") -> None:
         """Forget the subscriber."""
 
+    def refused(self, user_id: str, problem: Problem) -> None:
+        """Count and log that a connection of this user gets this instead of notifications."""
+
     def authenticate(self, token: str) -> Awaitable[Claims]:
         """Verify a token; raises `AuthError`."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do some work for the subscriber; what it raises is a `fault`."""
 
-    def fault(self, where: str, error: Exception) -> None:
-        """Count and log an error of ours that concerns this subscriber only."""
+    def fault(self, where: str, error: Exception, correlation_id: str | None = None) -> None:
+        """Count and log an error of ours that concerns this subscriber only; `correlation_id`: of the
+        notification that it is about, if it is about one."""
 
 
 class Subscriber(ABC):
@@ -108,9 +113,10 @@ class Subscriber(ABC):
             self._gone = True
             self._home.leave(self)
 
-    def fail(self, error: Exception) -> None:
-        """A fault of ours in serving it: it ends, and may come back with its cursor. Nobody else notices."""
-        self._home.fault("subscriber", error)
+    def fail(self, error: Exception, correlation_id: str | None = None) -> None:
+        """A fault of ours in serving it, by a notification with this id where it was one: it ends, and may
+        come back with its cursor. Nobody else notices."""
+        self._home.fault("subscriber", error, correlation_id)
         self._break_off()
 
     def _reset_in(self, step: Welcome | Reset) -> ResetReason | None:

@@ -25,23 +25,22 @@ class TokenWatch:
     the next end as soon as it has answered the last.
     """
 
-    __slots__ = ("_events", "_is_told", "_notice_s", "_timer", "expires_at")
+    __slots__ = ("_is_told", "_notice_s", "_timer", "expires_at")
 
-    def __init__(self, events: TokenEvents, expires_at: float) -> None:
+    def __init__(self, expires_at: float) -> None:
         """`expires_at`: unix seconds. Nothing happens before `watch`."""
         self.expires_at = expires_at
-        self._events = events
         self._is_told = False
         self._notice_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, expires_at: float, notice_s: float) -> None:
+    def watch(self, events: TokenEvents, expires_at: float, notice_s: float) -> None:
         """Watch a token from now on; one that has ended already is told at once."""
         self.stop()
         self.expires_at = expires_at
         self._is_told = False
         self._notice_s = notice_before(expires_at - time.time(), notice_s)
-        self._look()
+        self._look(events)
 
     def stop(self) -> None:
         """Watch no more."""
@@ -49,21 +48,21 @@ class TokenWatch:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _look(self, events: TokenEvents) -> None:
         """The clock on the wall is asked each time: it may have been set meanwhile."""
         left_s = self.expires_at - time.time()
         if left_s <= 0:
-            self._events.on_token_expired()
+            events.on_token_expired()
             return
         if left_s <= self._notice_s and not self._is_told:
             self._is_told = True
-            self._look_again(left_s)
-            self._events.on_token_expiring(left_s)
+            self._look_again(events, left_s)
+            events.on_token_expiring(left_s)
         else:
-            self._look_again(left_s if self._is_told else left_s - self._notice_s)
+            self._look_again(events, left_s if self._is_told else left_s - self._notice_s)
 
-    def _look_again(self, in_s: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(min(in_s, _LONGEST_TIMER_S), self._look)
+    def _look_again(self, events: TokenEvents, in_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(min(in_s, _LONGEST_TIMER_S), self._look, events)
 
 
 def notice_before(left_s: float, notice_s: float) -> float:

@@ -7,7 +7,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._group import ConsumerGroupDescription
 
-from doorstep.actors.kafka.errors import KafkaUnavailableError
+from doorstep.actors.kafka.errors import KafkaUnavailableError, StandInError
 from doorstep.actors.kafka.options import client_options
 from doorstep.config.settings import KafkaSettings
 
@@ -35,8 +35,8 @@ async def broker_fault(kafka: KafkaSettings) -> str | None:
 async def group_fault(kafka: KafkaSettings) -> str | None:
     """Why `kafka.group_id` can't be joined; None where nothing speaks against it.
 
-    Raises `KafkaUnavailableError`, within seconds, when its coordinator does not answer. A Kafka that never
-    had a group takes a moment to appoint one.
+    Raises `KafkaUnavailableError`, within seconds, when its coordinator does not answer, and `StandInError`
+    where there is no such thing. A Kafka that never had a group takes a moment to appoint one.
     """
     client = AdminClient(client_options(kafka))
     loop = asyncio.get_running_loop()
@@ -48,6 +48,8 @@ async def group_fault(kafka: KafkaSettings) -> str | None:
             fault: KafkaError = error.args[0]
             if fault.code() in _ANSWERS:
                 return _ANSWERS[fault.code()]
+            if fault.code() == KafkaError._UNSUPPORTED_FEATURE:
+                raise StandInError from error
             if loop.time() > deadline:
                 raise KafkaUnavailableError(f"group: {fault.str()}") from error
             await asyncio.sleep(_PAUSE_S)

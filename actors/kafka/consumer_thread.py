@@ -11,15 +11,16 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
-from operator import methodcaller
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from doorstep.actors.records import Headers, OffsetAndMetadata, Partition, StoredRecord, TopicIds
+from doorstep.actors.kafka.received import record_of
+from doorstep.actors.records import OffsetAndMetadata, Partition, StoredRecord, TopicIds
 
 _WAIT_S = 0.05
 _MOST = 1000
@@ -28,6 +29,7 @@ _PIECE = 100
 """Records that the loop is given at a time: about a millisecond's work, and then others have their turn."""
 _REVOKE_S = 8.0
 """So long a revocation waits for the loop, which has a shorter limit of its own."""
+_LEAVE_S = 1.0
 _SILENT_S = 30.0
 _UNREADABLE = frozenset((KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION))
 """Said of what Kafka has in the place of records."""
@@ -45,7 +47,7 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GroupEvents:
-    """Who is told what, in the event loop."""
+    """Who is told what, in the event loop. What one of them raises ends the membership."""
 
     on_assigned: Callable[[frozenset[Partition]], None]
     """These have been added. Nothing is read of them before `read_from`."""
@@ -57,8 +59,8 @@ class GroupEvents:
     """What comes next of this one can't be read, and why. No more is read of it before `read_from`."""
     on_records: Callable[[Batch], None]
     on_caught_up: Callable[[Mapping[Partition, int]], None]
-    """Every record of these before these offsets has come; what is left are markers of transactions, and
-    records of aborted ones."""
+    """Every record of these before these offsets has come. Told where that is further than the last record:
+    after it are markers of transactions, and records of aborted ones."""
 
 
 class ConsumerThread:
@@ -75,7 +77,8 @@ class ConsumerThread:
         on_end: Callable[[BaseException | None], None],
     ) -> None:
         """For `topic_ids` see `GroupConsumer`. `on_end` is called when the thread has ended, and nothing
-        after it. Raises `KafkaException` for options that librdkafka refuses."""
+        after it; and for whatever an event raises. Raises `KafkaException` for options that librdkafka
+        refuses."""
         self._loop = asyncio.get_running_loop()
         self._consumer = Consumer({**options, "on_commit": self._committed, "error_cb": self._failed})
         self._topics = topics
@@ -91,9 +94,13 @@ class ConsumerThread:
         self._handed_at = float("-inf")
         self._held: list[Message] = []
         """Read, but not to be handed over yet."""
-        self._reading: set[Partition] = set()
+        self._assigned: set[Partition] = set()
+        self._reached: dict[Partition, int] = {}
+        """The partitions that are read, and how far they were."""
         self._unreadable: dict[Partition, str] = {}
         self._paused: frozenset[Partition] = frozenset()
+        self._resumed: set[Partition] = set()
+        """What librdkafka is to fetch again after a pause, as soon as it notices."""
         self._rebalancing = False
         self._commits: deque[asyncio.Future[CommitAnswer]] = deque()
         """Answers come in the order of the questions."""
@@ -148,19 +155,43 @@ class ConsumerThread:
                 # Taken before the wishes are: a pause that comes before a grant is obeyed first.
                 granted = self._granted
                 self._obey()
+                self._wake()
                 self._read(granted)
         except Exception as error:  # whatever it is, only a new membership can help
             fault = error
         finally:
             self._ending = True
-            self._consumer.close()
+            self._leave()
             self._tell(self._on_end, fault)
+
+    def _leave(self) -> None:
+        """Who has an instance id and only closes is a member until the session ends. So unsubscribe first,
+        and go on until all that we had is taken away."""
+        deadline = time.monotonic() + _LEAVE_S
+        with suppress(KafkaException):  # a fatal error: we are no member any more
+            self._consumer.unsubscribe()
+            while self._assigned and time.monotonic() < deadline:
+                self._consumer.consume(1, _WAIT_S)
+        self._consumer.close()
 
     def _tell(self, event: Callable[..., None], *arguments: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(event, *arguments)
+            self._loop.call_soon_threadsafe(self._heed, event, *arguments)
         except RuntimeError:  # the loop has ended before us
             self._ending = True
+
+    def _heed(self, event: Callable[..., None], *arguments: Any) -> None:
+        """In the event loop, which would only log an error, and go on as if nothing had been told."""
+        try:
+            event(*arguments)
+        except Exception as error:
+            self._on_end(error)
+
+    async def _heed_revocation(self, gone: frozenset[Partition]) -> None:
+        try:
+            await self._events.on_revoked(gone)
+        except Exception as error:
+            self._on_end(error)
 
     def _obey(self, wait_s: float = 0) -> None:
         """Carry out what is wished; where nothing is, wait for it."""
@@ -172,8 +203,28 @@ class ConsumerThread:
         except Empty:
             return
 
+    def _wake(self) -> None:
+        """Fetch what was resumed at once. librdkafka tells nobody of it: a broker of which it fetches nothing
+        else is asked up to a second later."""
+        resumed = self._resumed & self._reached.keys() - self._paused
+        self._resumed.clear()
+        if not resumed:
+            return
+        following = {each: self._reached[each] for each in resumed}
+        for message in self._held:
+            topic, number, offset = message.topic(), message.partition(), message.offset()
+            if topic is None or number is None or offset is None or message.error() is not None:
+                continue
+            if (topic, number) in resumed:
+                following[topic, number] = offset + 1
+        for partition, offset in following.items():
+            with suppress(KafkaException):  # it is just beginning, and fetched at once by that
+                self._consumer.seek(TopicPartition(*partition, offset or OFFSET_BEGINNING))
+
     def _read(self, granted: int) -> None:
         """Wait for records and hand them over, or wait until they may be handed over.
+
+        Among them is what librdkafka says of partitions: their ends, and what is wrong.
 
         A call that takes records also lets rebalances go on, so there has to be one now and then.
         """
@@ -184,9 +235,9 @@ class ConsumerThread:
         patience_s = self._handed_at + self._linger_s - time.monotonic()
         if patience_s > 0:
             time.sleep(patience_s)  # not in `consume`, where each record that comes would wake the thread
-        self._held = self._held or self._consume(room, 0) or self._consume(1, _WAIT_S)
+        self._held = self._held or self._consumer.consume(room, 0) or self._consumer.consume(1, _WAIT_S)
         if self._held and room > len(self._held):
-            self._held += self._consume(room - len(self._held), 0)
+            self._held += self._consumer.consume(room - len(self._held), 0)
         if self._held:
             self._hand_over(room)
 
@@ -196,22 +247,12 @@ class ConsumerThread:
             self._obey(wait_s=_WAIT_S)
         self._starving = False
         if self._granted <= self._handed:
-            self._held += self._consume(1, 0)
-
-    def _consume(self, most: int, wait_s: float) -> list[Message]:
-        """Records, and among them what librdkafka says of partitions: their ends, and what is wrong."""
-        messages = self._consumer.consume(most, wait_s)
-        for message in messages:
-            error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                self._complain(message.topic(), error)
-        return messages
+            self._held += self._consumer.consume(1, 0)
 
     def _hand_over(self, room: int) -> None:
         messages, self._held = self._held[:room], self._held[room:]
         for first in range(0, len(messages), _PIECE):
-            piece = messages[first : first + _PIECE]
-            batch, ends = self._by_partition(piece), self._ends(piece)
+            batch, ends = self._sort(messages[first : first + _PIECE])
             if batch:
                 self._tell(self._events.on_records, batch)
                 self._handed_at = time.monotonic()
@@ -220,50 +261,44 @@ class ConsumerThread:
             while self._unreadable:
                 self._tell(self._events.on_unreadable, *self._unreadable.popitem())
 
-    def _by_partition(self, messages: Iterable[Message]) -> Batch:
-        """As records of the partitions that are read; those of others came before they were taken away."""
-        batch: defaultdict[Partition, list[StoredRecord]] = defaultdict(list)
-        reading = self._reading
-        for message in messages:
-            topic, number, offset = message.topic(), message.partition(), message.offset()
-            if topic is None or number is None or offset is None:
-                continue
-            if (error := message.error()) is not None:
-                self._end_unreadable((topic, number), error)
-            elif (topic, number) in reading:
-                key, value, headers = message.key(), message.value(), _headers(message)
-                topic_id = self._topic_ids.get(topic, "")
-                record = StoredRecord(topic, number, offset, key, value, headers, topic_id)
-                batch[topic, number].append(record)
-        self._handed += sum(map(len, batch.values()))
-        return batch
+    def _sort(self, messages: Iterable[Message]) -> tuple[Batch, dict[Partition, int]]:
+        """The records by partition, and the ends that are further than these; nothing of what is not read.
 
-    def _ends(self, messages: Iterable[Message]) -> dict[Partition, int]:
-        """The partitions that were read to their ends, and these."""
+        librdkafka tells of an end after nearly every record, and nobody needs to hear of most of them.
+        """
+        batch: defaultdict[Partition, list[StoredRecord]] = defaultdict(list)
         ends: dict[Partition, int] = {}
         for message in messages:
-            topic, number, offset, error = (
-                message.topic(),
-                message.partition(),
-                message.offset(),
-                message.error(),
-            )
-            if error is None or topic is None or number is None or offset is None:
+            topic, number, offset = message.topic(), message.partition(), message.offset()
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                self._take_error(topic, number, error)
+            elif topic is None or number is None or offset is None or (topic, number) not in self._reached:
                 continue
-            if error.code() == KafkaError._PARTITION_EOF and (topic, number) in self._reading:
-                ends[topic, number] = offset
-        return ends
+            elif error is None:
+                record = record_of(message, (topic, number, offset), self._topic_ids.get(topic, ""))
+                batch[topic, number].append(record)
+                self._reached[topic, number] = offset + 1
+            elif offset > self._reached[topic, number]:
+                ends[topic, number] = self._reached[topic, number] = offset
+        self._handed += sum(map(len, batch.values()))
+        return batch, ends
 
-    def _end_unreadable(self, partition: Partition, error: KafkaError) -> None:
-        """Read no more of it: librdkafka would fetch the same again twice a second."""
-        if error.code() in _UNREADABLE and partition in self._reading:
-            self._forget({partition})
-            self._unreadable[partition] = error.str()
+    def _take_error(self, topic: str | None, number: int | None, error: KafkaError) -> None:
+        """Read no more of a partition that can't be read: librdkafka would fetch the same twice a second."""
+        self._complain(topic, error)
+        if topic is None or number is None or (topic, number) not in self._reached:
+            return
+        if error.code() in _UNREADABLE:
+            self._forget({(topic, number)})
+            self._unreadable[topic, number] = error.str()
 
-    # Rebalances, in a call of `consume`
+    # Rebalances, in a call of `consume`. librdkafka pauses what stays, and resumes it once it has our answer.
 
     def _on_assign(self, consumer: Consumer, added: list[TopicPartition]) -> None:
         consumer.incremental_assign([])  # they are ours, and read when it is known from where
+        self._resumed |= self._reached.keys()
+        self._assigned |= _named(added)
         if not self._ending:
             self._tell(self._events.on_assigned, _named(added))
 
@@ -271,12 +306,12 @@ class ConsumerThread:
         """Wait for the loop to finish what it has of these, and carry out what it wishes for that."""
         partitions = _named(gone)
         if not self._ending:
-            finishing = asyncio.run_coroutine_threadsafe(
-                _awaited(self._events.on_revoked, partitions), self._loop
-            )
+            finishing = asyncio.run_coroutine_threadsafe(self._heed_revocation(partitions), self._loop)
             finishing.add_done_callback(lambda _: self._commands.put(_nothing))
             self._wait_for(finishing)
         self._forget(partitions)
+        self._resumed |= self._reached.keys()
+        self._assigned -= partitions
 
     def _wait_for(self, finishing: Future[None]) -> None:
         deadline = time.monotonic() + _REVOKE_S
@@ -290,18 +325,21 @@ class ConsumerThread:
     def _on_lost(self, consumer: Consumer, gone: list[TopicPartition]) -> None:
         partitions = _named(gone)
         self._forget(partitions)
+        self._assigned -= partitions
         if not self._ending:
             self._tell(self._events.on_lost, partitions)
 
     def _forget(self, partitions: Collection[Partition]) -> None:
-        self._consumer.incremental_unassign(_topic_partitions(self._reading.intersection(partitions)))
-        self._reading.difference_update(partitions)
+        gone = self._reached.keys() & set(partitions)
+        self._consumer.incremental_unassign(_topic_partitions(gone))
+        for partition in gone:
+            del self._reached[partition]
 
     # Wishes
 
     def _read_from(self, starts: Mapping[Partition, int], begun: Callable[[], None]) -> None:
         self._forget(starts)
-        self._reading.update(starts)
+        self._reached |= starts
         self._held = [each for each in self._held if (each.topic(), each.partition()) not in starts]
         self._tell(begun)
         self._consumer.incremental_assign([TopicPartition(*each, offset) for each, offset in starts.items()])
@@ -309,8 +347,10 @@ class ConsumerThread:
 
     def _pause(self, partitions: frozenset[Partition], done: Callable[[], None]) -> None:
         before, self._paused = self._paused, partitions
-        self._consumer.resume(_topic_partitions((before - partitions) & self._reading))
-        self._consumer.pause(_topic_partitions((partitions - before) & self._reading))
+        resumed = (before - partitions) & self._reached.keys()
+        self._consumer.resume(_topic_partitions(resumed))
+        self._resumed |= resumed
+        self._consumer.pause(_topic_partitions((partitions - before) & self._reached.keys()))
         self._tell(done)
 
     def _begin_commit(
@@ -335,13 +375,13 @@ class ConsumerThread:
     # Complaints
 
     def _failed(self, error: KafkaError) -> None:
-        if error.fatal():
-            raise KafkaException(error)
         self._complain(None, error)
 
     def _complain(self, topic: str | None, error: KafkaError) -> None:
         """librdkafka goes on by itself, with whatever still can; each complaint is logged now and then."""
-        if error.fatal():
+        if (
+            error.fatal() or error.code() == KafkaError._FATAL
+        ):  # which a consumer is told as if it could go on
             raise KafkaException(error)
         what, now = f"{topic} {error.name()}", time.monotonic()
         if now - self._complaints.get(what, float("-inf")) > _SILENT_S:
@@ -358,28 +398,9 @@ def _set_result(future: asyncio.Future[CommitAnswer], result: CommitAnswer) -> N
         future.set_result(result)
 
 
-async def _awaited(
-    event: Callable[[frozenset[Partition]], Awaitable[None]], gone: frozenset[Partition]
-) -> None:
-    await event(gone)
-
-
 def _named(partitions: Iterable[TopicPartition]) -> frozenset[Partition]:
     return frozenset((each.topic, each.partition) for each in partitions)
 
 
 def _topic_partitions(partitions: Iterable[Partition]) -> list[TopicPartition]:
     return [TopicPartition(*each) for each in partitions]
-
-
-_read_headers = methodcaller("headers")
-"""Called so, and not directly: confluent-kafka 2.16 returns something and sets an exception where a name is
-not UTF-8, which only a call from C notices at once."""
-
-
-def _headers(message: Message) -> Headers:
-    """None where a name can't be read; Kafka's brokers take any bytes as one."""
-    try:
-        return tuple(_read_headers(message) or ())
-    except SystemError:
-        return ()

@@ -7,11 +7,29 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 from doorstep.actors.records import Headers, Record, StoredRecord, partition_of, source_of
+
+RejectReason = Literal[
+    "oversized",  # longer than the limit: not even parsed
+    "invalid_json",  # not JSON, not UTF-8, nested too deep, or with numbers that JSON doesn't have
+    "invalid_contract",  # JSON, but not what the route's contract asks for
+    "unknown_event",  # the envelope names an event that isn't of this route
+    "reserved_event",  # named like one of the server's own messages
+    "invalid_user",  # a user id that can't be one
+    "invalid_batch",  # a batch id that can't be one
+]
+"""What is wrong with a record by itself."""
+
+LetterReason = Literal[
+    RejectReason,
+    "context_timeout",  # nobody has registered its batch in time
+    "park_full",  # too many wait for its batch already
+    "context_conflict",  # it registers a batch that is another user's
+]
 
 REASON, ERROR, SOURCE = "doorstep-reason", "doorstep-error", "doorstep-source"
 
@@ -27,8 +45,7 @@ _CUT = ({"size", "sha256"}, {"size", "sha256", "key_size", "key_sha256"})
 class Fault:
     """Why a record can't become a notification: its producer's fault, or that of what should have come."""
 
-    reason: str
-    """`invalid_json`, `context_timeout`, …"""
+    reason: LetterReason
     operation: str
     """What Doorstep was about to do."""
     message: str

@@ -8,7 +8,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from doorstep.actors.kafka.consumer_thread import Batch, ConsumerThread, GroupEvents
-from doorstep.actors.kafka.errors import KafkaUnavailableError
+from doorstep.actors.kafka.errors import FencedError, KafkaUnavailableError
 from doorstep.actors.kafka.options import group_options
 from doorstep.actors.records import OffsetAndMetadata, Partition, TopicIds
 from doorstep.config.settings import KafkaSettings
@@ -29,6 +29,8 @@ _OF_PARTITIONS = frozenset(
     )
 )
 
+_FENCED = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
+
 logger = structlog.get_logger(__name__)
 
 
@@ -36,14 +38,21 @@ class GroupConsumer:
     """One membership. Partitions come and go by themselves; of each its user says where to begin."""
 
     def __init__(
-        self, kafka: KafkaSettings, client_id: str, topics: Collection[str], topic_ids: TopicIds
+        self,
+        kafka: KafkaSettings,
+        client_id: str,
+        instance_id: str,
+        topics: Collection[str],
+        topic_ids: TopicIds,
     ) -> None:
         """Will ask for partitions of these topics, of those too that come into being later.
 
+        `instance_id` stays the same as long as it is the same member, whatever process that is in.
         `topic_ids` are looked up whenever a record is read.
         """
         self._kafka = kafka
         self._client_id = client_id
+        self._instance_id = instance_id
         self._topics = topics
         self._topic_ids = topic_ids
         self._ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
@@ -52,12 +61,13 @@ class GroupConsumer:
     async def run(self, events: GroupEvents) -> None:
         """Be a member until cancelled; then leave the group, within 2 seconds, and commit nothing more.
 
-        Raises `KafkaUnavailableError` when only a new membership can help, and what an event raises.
+        Raises `KafkaUnavailableError` when only a new membership can help, `FencedError` when somebody else
+        may have one, and what an event raises.
         """
         self._events = events
         try:
             self._thread = ConsumerThread(
-                group_options(self._kafka, self._client_id),
+                group_options(self._kafka, self._client_id, self._instance_id),
                 topics=self._topics,
                 topic_ids=self._topic_ids,
                 linger_s=self._kafka.linger_ms / 1000,
@@ -71,6 +81,8 @@ class GroupConsumer:
             fault = await asyncio.shield(self._ended)
         finally:
             await self._leave()
+        if _is_fenced(fault):
+            raise FencedError(f"the group has a later member of the id {self._instance_id}") from fault
         if fault is not None:
             raise fault
 
@@ -109,10 +121,7 @@ class GroupConsumer:
 
     def _on_records(self, batch: Batch) -> None:
         self._seen += sum(map(len, batch.values()))
-        try:
-            self._events.on_records(batch)
-        except Exception as error:  # the loop would only log it, and go on without these records
-            self._on_end(error)
+        self._events.on_records(batch)
 
     def _on_end(self, fault: BaseException | None) -> None:
         if not self._ended.done():
@@ -125,3 +134,8 @@ class GroupConsumer:
                 await asyncio.shield(self._ended)
         except TimeoutError:
             logger.warning("group_not_left", seconds=_STOP_S)
+
+
+def _is_fenced(fault: BaseException | None) -> bool:
+    """librdkafka tells a fatal error under a code of its own, with the broker's error in its text."""
+    return isinstance(fault, KafkaException) and _FENCED in fault.args[0].str()

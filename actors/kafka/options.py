@@ -3,8 +3,6 @@
 from ssl import SSLContext
 from typing import Any
 
-from aiokafka.helpers import create_ssl_context
-
 from doorstep.config.settings import KafkaSettings
 
 _METADATA_AGE_MS = 5_000
@@ -13,6 +11,8 @@ _RETRY_MS = 250
 _LONGEST_RETRY_MS = 1_000
 _REQUEST_MS = 10_000
 _SILENT_MS = 60_000
+_BEAT_MS = 500
+"""How soon a member hears that partitions are to move; those that do have no owner until all have."""
 _PARTITION_FETCH_BYTES = 1 << 20
 _FETCH_BYTES = 4 << 20
 _QUEUE_KB = 16_384
@@ -122,17 +122,9 @@ def query_options(kafka: KafkaSettings) -> dict[str, Any]:
     }
 
 
-def group_options(kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
-    """For the member of the consumer group: safe like `reader_options`, and partitions that stay are not
-    taken away while others move."""
+def reading_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """For who reads: safe like `reader_options`, and told of the ends of partitions."""
     return query_options(kafka) | {
-        "client.id": client_id,
-        "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": kafka.session_timeout_ms,
-        "heartbeat.interval.ms": kafka.session_timeout_ms // 5,
-        # A rebalance waits so long for a member that is alive and says nothing. Its thread says something
-        # twenty times a second, whatever the event loop does.
-        "max.poll.interval.ms": max(_SILENT_MS, kafka.session_timeout_ms),
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,  # which also tells of what is no record: see GroupEvents
         "auto.offset.reset": "earliest",
@@ -145,6 +137,24 @@ def group_options(kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
         "queued.max.messages.kbytes": _QUEUE_KB,
         "fetch.queue.backoff.ms": _FULL_QUEUE_MS,
         "fetch.error.backoff.ms": _RETRY_MS,
+    }
+
+
+def group_options(kafka: KafkaSettings, client_id: str, instance_id: str) -> dict[str, Any]:
+    """For the member of the consumer group: partitions that stay are not taken away while others move.
+
+    Who comes back as the same `instance_id` within the session timeout has its partitions at once, and nobody
+    else's move; two at once can't be: Kafka fences the older one.
+    """
+    return reading_options(kafka) | {
+        "client.id": client_id,
+        "group.instance.id": instance_id,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": kafka.session_timeout_ms,
+        "heartbeat.interval.ms": min(kafka.session_timeout_ms // 5, _BEAT_MS),
+        # A rebalance waits so long for a member that is alive and says nothing. Its thread says something
+        # twenty times a second, whatever the event loop does.
+        "max.poll.interval.ms": max(_SILENT_MS, kafka.session_timeout_ms),
     }
 
 
@@ -174,6 +184,8 @@ def _login(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def _ssl_context(kafka: KafkaSettings) -> SSLContext:
+    from aiokafka.helpers import create_ssl_context  # noqa: PLC0415 - no consumer needs the rest of aiokafka
+
     password = kafka.ssl_password.get_secret_value() if kafka.ssl_password else None
     paths = (kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile)
     cafile, certfile, keyfile = (None if path is None else str(path) for path in paths)

@@ -1,10 +1,13 @@
-"""Which slot a user is in, and which holder owns a slot. Pure, and the same on every machine."""
+"""Which slot a user is in, and which holder of a cell owns a slot. Pure, and the same on every machine."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import cache
 
 import xxhash
 
 SLOTS = 256
+MAX_HOLDERS = SLOTS
+"""Of a cell: one more would own nothing."""
 
 
 def slot_of(user_id: str) -> int:
@@ -12,18 +15,37 @@ def slot_of(user_id: str) -> int:
     return xxhash.xxh3_64_intdigest(user_id.encode()) % SLOTS
 
 
-def owner_of(slot: int, holders: Iterable[str]) -> str:
-    """The holder that owns a slot, by rendezvous hashing: of N holders, one that comes or goes moves 1/N.
+@cache
+def owners(holders: int) -> Sequence[int]:
+    """By slot, the number of its owner among so many holders.
 
-    Raises `ValueError` when there is no holder.
+    Each owns as many as the others, or one more. Of N holders, one that comes takes 1/N of the slots, of the
+    fullest in turn; one that goes gives them back to whoever had them. So as few slots move as can be.
+
+    Raises `ValueError` for no holder, and for more than there are slots.
     """
-    return max(holders, key=lambda name: _weight(slot, name))
+    if not 1 <= holders <= MAX_HOLDERS:
+        raise ValueError(f"a cell has 1 to {MAX_HOLDERS} holders, not {holders}")
+    if holders == 1:
+        return (0,) * SLOTS
+    newest = holders - 1
+    now = list(owners(newest))
+    for _ in range(SLOTS // holders):
+        fullest = max(range(newest), key=now.count)
+        taken = max(
+            (slot for slot in range(SLOTS) if now[slot] == fullest), key=lambda slot: _weight(slot, newest)
+        )
+        now[taken] = newest
+    return tuple(now)
 
 
-def ranked(slot: int, holders: Iterable[str]) -> list[str]:
-    """The owner of a slot, then who would own it without that one, and so on."""
-    return sorted(holders, key=lambda name: _weight(slot, name), reverse=True)
+@cache
+def ranked(slot: int, holders: int) -> Sequence[int]:
+    """The owner of a slot, then who is to take its users without that one, and so on."""
+    owner = owners(holders)[slot]
+    others = (holder for holder in range(holders) if holder != owner)
+    return (owner, *sorted(others, key=lambda holder: _weight(slot, holder), reverse=True))
 
 
-def _weight(slot: int, holder: str) -> tuple[int, str]:
-    return xxhash.xxh3_64_intdigest(f"{holder}/{slot}".encode()), holder
+def _weight(slot: int, holder: int) -> tuple[int, int]:
+    return xxhash.xxh3_64_intdigest(f"{holder}/{slot}".encode()), slot

@@ -10,7 +10,8 @@ def collect_rarely() -> None:
 
     For the whole process, so only an actor that has it for itself should call this. Measured: a fifth of the
     processor time of a consumer at full speed, and of a holder that takes connections. The lots are larger
-    than what is under way at any time, so that a steady flow sets off nothing at all.
+    than what is under way at any time, so that a steady flow sets off nothing at all: to look at
+    so many objects takes 10 to 20 ms.
     """
     gc.collect()
     gc.freeze()

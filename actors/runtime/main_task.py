@@ -12,6 +12,8 @@ from typing import Any
 
 import structlog
 
+from doorstep.actors.runtime.last_words import say_last
+
 EXIT_STATUS = 70
 """Of a process that died with its main task: EX_SOFTWARE of sysexits(3)."""
 
@@ -42,6 +44,7 @@ class MainTask:
             logger.error("main_task_failed_at_stop", exc_info=error)
         elif not self._stopping and not _was_cancelled(task):
             logger.critical("main_task_over", exc_info=error)
+            say_last(f"its main task was over: {error!r}")
             die()
 
 

@@ -1,4 +1,4 @@
-"""What is to be known of any process of ours: its time, memory and descriptors, and how late its loop is."""
+"""What is to be known of any process of ours: its time, memory and descriptors, and its event loop."""
 
 import asyncio
 import platform
@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily
+
+from doorstep.actors.runtime.main_task import MainTask
 
 _PAUSE_S = 0.5
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -28,7 +30,11 @@ class ProcessMetrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self._probe = asyncio.get_running_loop().create_task(self._measure())
+        loop = asyncio.get_running_loop()
+        Gauge("doorstep_loop_tasks", "Tasks of the event loop.", registry=self._registry).set_function(
+            lambda: len(asyncio.all_tasks(loop))
+        )
+        self._measuring = MainTask(self._measure())
 
     def collect(self) -> Sequence[Metric]:
         """All of it."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _LOOK_S = 0.1
-_SERVERS = ("gcs_server", "raylet", "ray::Dashboard", "ray::RuntimeEnv")
+_SERVERS = ("gcs_server", "raylet")
 _NAMES = (*_SERVERS, "ray::", "python")
 
 

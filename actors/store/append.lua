@@ -49,8 +49,9 @@ local max_count, ttl, head_ttl, window = message[3], message[4], message[5], mes
 local publish, slots = message[7], message[8]
 
 -- Whoever appends to a Redis that has lost what went before would put later events first.
-if message[1] ~= '' and (tonumber(try('HGET', KEYS[1], message[1])) or -1) < message[2] then
-  return redis.error_reply('DSLOST the canary of ' .. KEYS[1] .. ' is gone')
+local has_lost = lost(KEYS[1], message[1], message[2])
+if has_lost then
+  return has_lost
 end
 local start = read_id(KEYS[2])
 if not start then

@@ -6,17 +6,17 @@ removes it, after it was appended or dead-lettered.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from doorstep.actors.records import StoredRecord
+from doorstep.actors.records import StoredRecord, name_of
 from doorstep.actors.store.packed_record import pack_record, unpack_record
 from doorstep.actors.store.parking import NO_LIMIT, ParkingIndex, Spot
 from doorstep.actors.store.redis.calls import Call, Connection, Script, command
 from doorstep.actors.store.redis.link import Argument
-from doorstep.actors.store.values import Parked, Parking, Registered
+from doorstep.actors.store.values import Canary, Parked, Parking, Registered
 from doorstep.config.identifiers import identifier_fault
 from doorstep.config.settings import ContextSettings
 
-_REGISTER = Script("register.lua")
-_PARK = Script("park.lua")
+_REGISTER = Script("canary.lua", "register.lua")
+_PARK = Script("canary.lua", "park.lua")
 _PARKED = Script("parked.lua")
 _UNPARK = Script("unpark.lua")
 _FORGET = Script("forget.lua")
@@ -39,9 +39,14 @@ class Contexts:
         self.repairs = 0
         """Users and parked records that were nothing of ours, and were removed."""
 
-    async def register(self, batch_id: str, user_id: str) -> Registered:
-        """Say whose batch it is. The first one said stays: another one changes nothing ("conflict")."""
-        call = _REGISTER.call([self._keys.context(batch_id)], [user_id, self._context.ttl_s * 1000])
+    async def register(self, batch_id: str, user_id: str, canary: Canary | None = None) -> Registered:
+        """Say whose batch it is. The first one said stays: another one changes nothing ("conflict").
+
+        Raises `StoreLost` where the `canary` is not as it says, as far as the batch's server can tell.
+        """
+        checkpoints, seen = self._proof(canary)
+        arguments = [user_id, self._context.ttl_s * 1000, *seen]
+        call = _REGISTER.call([self._keys.context(batch_id), *checkpoints], arguments)
         said = await self._connection.run_one(call)
         if isinstance(said, bytes):
             return _REGISTERED[said]
@@ -49,7 +54,7 @@ class Contexts:
         if _user(known) is not None:
             return "conflict"
         await self._forget({batch_id: known})
-        return await self.register(batch_id, user_id)
+        return await self.register(batch_id, user_id, canary)
 
     async def lookup(self, batch_ids: Iterable[str]) -> Mapping[str, str]:
         """The users of those batches whose user is known.
@@ -64,17 +69,21 @@ class Contexts:
         users = {batch: _user(found) for batch, (found,) in zip(batches, replies, strict=True)}
         return {batch: user for batch, user in users.items() if user is not None}
 
-    async def resolve_or_park(self, waiting: Sequence[tuple[str, StoredRecord]]) -> Sequence[str | Parking]:
+    async def resolve_or_park(
+        self, waiting: Sequence[tuple[str, StoredRecord]], canary: Canary | None = None
+    ) -> Sequence[str | Parking]:
         """For each (batch, record), in order: the user to append it to now, or what its parking came to.
 
         A user is returned only when no event of the batch is parked. A record that is parked already stays
         where it is. The events of one batch must be offered in their order, by one call at a time.
+        Raises `StoreLost` like `register`.
         """
         batches: dict[str, list[StoredRecord]] = {}
         for batch, record in waiting:
             batches.setdefault(batch, []).append(record)
-        users = await self._resolve(batches.keys())
-        fates = await self._park({batch: batches[batch] for batch in batches.keys() - users.keys()})
+        users = await self._resolve(batches.keys(), canary)
+        unknown = {batch: records for batch, records in batches.items() if batch not in users}
+        fates = await self._park(unknown, canary)
         return [users.get(batch) or fates[batch, record.identity] for batch, record in waiting]
 
     async def parked(self, batch_id: str, limit: int) -> Sequence[Parked]:
@@ -125,12 +134,14 @@ class Contexts:
             await self._connection.run_one(_CLAIM.call([self._keys.sweeper], [token, int(ttl_s * 1000)]))
         )
 
-    async def _resolve(self, batches: Iterable[str]) -> Mapping[str, str]:
+    async def _resolve(self, batches: Iterable[str], canary: Canary | None) -> Mapping[str, str]:
         """The users of the batches that have one and nothing parked."""
-        said = await self._offer(dict.fromkeys(batches, ()))
+        said = await self._offer(dict.fromkeys(batches, ()), canary)
         return {batch: user for batch, user in said.items() if isinstance(user, str)}
 
-    async def _park(self, batches: Mapping[str, Sequence[StoredRecord]]) -> Mapping[Spot, str | Parking]:
+    async def _park(
+        self, batches: Mapping[str, Sequence[StoredRecord]], canary: Canary | None
+    ) -> Mapping[Spot, str | Parking]:
         """Enter the index first; then park, or find the user known by now; then leave what is not parked."""
         fates: dict[Spot, str | Parking] = {
             (batch, record.identity): Parking.FULL for batch, records in batches.items() for record in records
@@ -141,7 +152,7 @@ class Contexts:
             for batch, records in batches.items()
             if (some := [record for record in records if (batch, record.identity) in entered])
         }
-        for batch, said in (await self._offer(allowed)).items():
+        for batch, said in (await self._offer(allowed, canary)).items():
             records = allowed[batch]
             for record, fate in zip(records, _fates(said, len(records)), strict=True):
                 fates[batch, record.identity] = fate
@@ -151,17 +162,17 @@ class Contexts:
         return fates
 
     async def _offer(
-        self, batches: Mapping[str, Sequence[StoredRecord]]
+        self, batches: Mapping[str, Sequence[StoredRecord]], canary: Canary | None
     ) -> Mapping[str, str | Sequence[int]]:
         """What `park.lua` says of each batch. A user that can't be one is nothing of ours, and forgotten."""
-        replies = await self._connection.run([self._park_call(*each) for each in batches.items()])
+        replies = await self._connection.run([self._park_call(*each, canary) for each in batches.items()])
         said = dict(zip(batches, replies, strict=True))
         users = {batch: _user(reply) for batch, reply in said.items() if isinstance(reply, bytes)}
         foreign = {batch: said[batch] for batch, user in users.items() if user is None}
         said |= {batch: user for batch, user in users.items() if user is not None}
         if foreign:
             await self._forget(foreign)
-            said |= await self._offer({batch: batches[batch] for batch in foreign})
+            said |= await self._offer({batch: batches[batch] for batch in foreign}, canary)
         return said
 
     async def _forget(self, foreign: Mapping[str, bytes]) -> None:
@@ -202,11 +213,21 @@ class Contexts:
                 await self._connection.run_one(_UNPARK.call(self._keys.parked(batch), foreign))
         return found
 
-    def _park_call(self, batch: str, records: Sequence[StoredRecord]) -> Call:
-        arguments: list[Argument] = [self._context.max_parked_per_batch]
+    def _park_call(self, batch: str, records: Sequence[StoredRecord], canary: Canary | None) -> Call:
+        checkpoints, seen = self._proof(canary)
+        arguments: list[Argument] = [*seen, self._context.max_parked_per_batch]
         for record in records:
             arguments += (record.identity, pack_record(record))
-        return _PARK.call([self._keys.context(batch), *self._keys.parked(batch)], arguments)
+        return _PARK.call([self._keys.context(batch), *self._keys.parked(batch), *checkpoints], arguments)
+
+    def _proof(self, canary: Canary | None) -> tuple[Sequence[str], Sequence[Argument]]:
+        """The key of the checkpoints that the canary is among, and how it is told to a script.
+
+        In a Cluster a script about a batch can't see it: there it has to do that the caller has just looked.
+        """
+        if canary is None or self._connection.sharded:
+            return (), ("", 0)
+        return [self._keys.checkpoints(0, canary.group)], (name_of(canary.partition), canary.checkpoint)
 
 
 def _user(found: bytes | None) -> str | None:

@@ -29,7 +29,7 @@ _SLOT_BYTES = 1 << 20
 _ByUser = Sequence[Sequence[Entry]]
 """The entries of each user of a slot."""
 
-_APPEND = Script("head.lua", "append.lua")
+_APPEND = Script("head.lua", "canary.lua", "append.lua")
 _READ = Script("head.lua", "read_mark.lua", "settled.lua", "read.lua")
 _MARK_READ = Script("head.lua", "read_mark.lua", "mark_read.lua")
 _HEADS = Script("head.lua", "settled.lua", "heads.lua")

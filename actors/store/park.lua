@@ -1,9 +1,15 @@
 -- Resolves a batch, or parks its events: both at one moment, so that no event overtakes a parked one.
 --
--- KEYS  user, parked (sorted set: identity by arrival), records (hash: record by identity)
--- ARGV  limit, then an identity and a record for each event; none: only resolve
+-- KEYS  user, parked (sorted set: identity by arrival), records (hash: record by identity); checkpoints with the canary
+-- ARGV  the canary: a field of the checkpoints and the least it must be, or an empty text and 0;
+--       limit, then an identity and a record for each event; none: only resolve
 -- Returns the user if he is known and nothing is parked; else for each event 1 (parked) or 0 (no room).
 
+-- Whoever parks in a Redis that has lost what went before would put later events first.
+local has_lost = lost(KEYS[4], ARGV[1], ARGV[2])
+if has_lost then
+  return has_lost
+end
 local user = redis.pcall('GET', KEYS[1])
 
 -- How many are in a key; one of another type is nothing of ours.
@@ -42,9 +48,9 @@ if type(user) == 'string' and waiting == 0 then
   return user
 end
 
-local limit, last = tonumber(ARGV[1]), redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
+local limit, last = tonumber(ARGV[3]), redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
 local arrival, parked = tonumber(last[2] or 0), {}
-for at = 2, #ARGV, 2 do
+for at = 4, #ARGV, 2 do
   local identity, record = ARGV[at], ARGV[at + 1]
   local room = 1
   if not redis.call('ZSCORE', KEYS[2], identity) then

@@ -49,6 +49,14 @@ class Stamp:
         await self._write(others, self._remembered, "always")
         return self._remembered
 
+    async def knows(self, identity: str) -> bool:
+        """Whether a consumer has looked at exactly the servers of this identity, and they have lost nothing
+        since (`advance.lua` leaves that there). Raises `StoreUnavailable`."""
+        found = await self._connection.run(
+            [command("HGET", key, "servers", foreign=None) for key in self._keys]
+        )
+        return set(found) == {identity.encode()}
+
     async def _write(self, keys: Sequence[str], id_: str, when: str) -> Sequence[str]:
         """Write the stamp; returns the ids that these keys have now."""
         calls = [_STAMP.call([key], [FORMAT, id_, when]) for key in keys]

@@ -51,6 +51,14 @@ class Keyspace:
         """The events that wait for a batch's user: identities by arrival (sorted set), records (hash)."""
         return f"{self.prefix}:{{b:{batch}}}:parked", f"{self.prefix}:{{b:{batch}}}:records"
 
+    def spec(self, name: str) -> str:
+        """What is wanted of a fleet (string)."""
+        return f"{self.prefix}:{{spec}}:record:{name}"
+
+    def supervisor(self, name: str) -> str:
+        """What the supervisor of a fleet says (string)."""
+        return f"{self.prefix}:{{spec}}:supervisor:{name}"
+
     @property
     def parking(self) -> str:
         """The index of all parked events (sorted set)."""

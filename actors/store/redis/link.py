@@ -9,7 +9,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ssl import SSLContext
+from ssl import SSLCertVerificationError, SSLContext, SSLError
 from typing import Any, Self
 
 import hiredis
@@ -117,7 +117,14 @@ class Link(asyncio.Protocol):
                 await link._log_in(login)
         except (OSError, TimeoutError) as error:
             link.close()
-            raise StoreUnavailable(f"Redis at {address} cannot be reached: {error or 'timed out'}") from error
+            reason = _reason(error, login)
+            raise StoreUnavailable(f"Redis at {address} cannot be reached: {reason}") from error
+        except StoreUnavailable as error:
+            was_closed = not link.is_open
+            link.close()
+            if was_closed and not link.heard and login.ssl is None:
+                raise StoreUnavailable(f"{error}; perhaps it wants TLS (rediss://)") from error
+            raise
         except BaseException:
             link.close()
             raise
@@ -248,6 +255,18 @@ class Link(asyncio.Protocol):
                 raise StoreUnavailable(f"Redis at {self.address} refused the login: {reply}")
         if replies[0].get(b"role", b"master") != b"master":  # a sentinel has no role
             raise StoreUnavailable(f"Redis at {self.address} is a replica, not the master")
+
+
+def _reason(error: OSError, login: Login) -> str:
+    """In words, which not every error has. A server without TLS mostly waits for the rest of what it takes
+    for a command."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, TimeoutError) and error.errno is None:
+        reason = f"no answer within {login.timeout_s:g} s"
+    is_of_tls = isinstance(error, TimeoutError | ConnectionResetError | SSLError)
+    if login.ssl is None or not is_of_tls or isinstance(error, SSLCertVerificationError):
+        return reason
+    return f"{reason}; perhaps it speaks no TLS (redis://)"
 
 
 def _greeting(login: Login) -> Sequence[tuple[Argument, ...]]:
