@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from doorstep.actors.control.cluster import Cluster
+from doorstep.actors.control.fleet_status import counted
+from doorstep.actors.control.service import Service
 from doorstep.config.routes import load_routes
 from doorstep.config.settings import AdminSettings, Settings
 from doorstep.demo.embedded import FETCH_MAX_WAIT_MS, embedded_kafka, embedded_valkey
@@ -47,7 +48,7 @@ async def running_demo(settings: Settings, host: str, port: int, say: Say) -> As
 
     Kafka and Redis are embedded unless the settings name them. A `port` that is taken, the gateway's too, is
     replaced by a free one. `say` gets a line for each step, and one every three seconds while a step is long.
-    Raises `DemoError`, `ServerError`, or the cluster's `StartError`; and what a service raises while
+    Raises `DemoError`, `ServerError`, or the service's `StartError`; and what a service raises while
     the demo runs, in an `ExceptionGroup`.
     """
     with _listening(host, port) as listener:
@@ -136,14 +137,15 @@ async def _redis(settings: Settings, say: Say) -> AsyncIterator[Settings]:
 
 @contextlib.asynccontextmanager
 async def _doorstep(settings: Settings, say: Say) -> AsyncIterator[str]:
-    say(f"Doorstep  Ray, a gateway, {settings.holders} holders, {settings.consumers} consumer: starting …")
-    cluster = Cluster(settings)
+    actors = f"{counted(settings.holders, 'holders')}, {counted(settings.consumers, 'consumers')}"
+    say(f"Doorstep  Ray, a gateway, {actors}: starting …")
+    doorstep = Service(settings)
     try:
         async with _progress(say):
-            await cluster.start()
-        yield cluster.url
+            await doorstep.start()
+        yield doorstep.url
     finally:
-        await cluster.stop()
+        await doorstep.stop()
 
 
 @contextlib.asynccontextmanager

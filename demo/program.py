@@ -4,10 +4,11 @@ import asyncio
 import logging
 from pathlib import Path
 
+import structlog
 import typer
 from aiokafka.errors import KafkaError
 
-from doorstep.actors.control.cluster import StartError
+from doorstep.actors.control.service import StartError
 from doorstep.actors.runtime.signals import end_on_signals
 from doorstep.config.routes import RoutesError
 from doorstep.config.settings import load_settings
@@ -30,6 +31,7 @@ async def run(config: Path | None, holders: int, host: str, port: int, *, check:
     """Bring the demo up, show or check it, and take it down; returns the exit status."""
     end_on_signals()
     logging.getLogger("ray").setLevel(logging.ERROR)  # it has much to say about itself
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     try:
         settings = load_settings(config, holders=holders)
         async with running_demo(settings, host, port, typer.echo) as running:

@@ -1,7 +1,7 @@
 /** The shell: does what the machine decides, and tells it what comes of it. */
 
 import { POLL_PATH, SUBPROTOCOL, SUBPROTOCOL_PREFIX, WS_PATH } from "./contract.generated.ts";
-import { initial, nextDue, step, type Effect, type Input, type Message } from "./machine.ts";
+import { initial, nextDue, step, type Effect, type Input, type Message, type State } from "./machine.ts";
 import { watchPage } from "./page.ts";
 import { browser } from "./transports/browser.ts";
 import type { AnyNotification, Clock, ConnectOptions, Connection, Socket } from "./types.ts";
@@ -20,7 +20,7 @@ type Attempt = Extract<Effect, { type: "token" | "load" | "get" }>;
 
 /** A connection to Doorstep that comes back by itself. It does nothing until `start()`. */
 export function connect(options: ConnectOptions): Connection {
-  const listeners = new Set<() => void>();
+  const listeners = new Set<(state: State) => void>();
   const receivers = new Set<(notification: AnyNotification) => void>();
   const { clock = system, transports: own = browser } = options;
   /** Over HTTP, and without the socket's path or a slash at the end. */
@@ -31,10 +31,10 @@ export function connect(options: ConnectOptions): Connection {
   let timer: unknown;
   let unwatch: (() => void) | undefined;
 
-  /** One input after the other, also those that come while effects are done. */
+  /** One input after the other, also those that come while effects are done; one that fails stops none of the next. */
   function feed(input: Input): void {
     if (waiting.push(input) > 1) return;
-    for (; waiting[0]; waiting.shift()) advance(waiting[0]);
+    for (; waiting[0]; waiting.shift()) callAll([advance], waiting[0]);
     clock.clearTimeout(timer);
     const due = nextDue(state);
     if (due < Infinity) timer = clock.setTimeout(() => feed({ type: "tick" }), Math.ceil(due - clock.now()));
@@ -45,7 +45,7 @@ export function connect(options: ConnectOptions): Connection {
     const [next, effects] = step(state, input, { now: clock.now(), random: clock.random() });
     state = next;
     effects.forEach(perform);
-    if (next.status !== before) callAll(listeners, undefined);
+    if (next.status !== before) callAll(listeners, next);
   }
 
   function perform(effect: Effect): void {
@@ -53,9 +53,8 @@ export function connect(options: ConnectOptions): Connection {
     else if (effect.type === "send") underWay.get(effect.id)?.send?.(effect.text);
     else if (effect.type === "socket") openSocket(effect.id);
     else if (effect.type === "drop") {
-      const ended = underWay.get(effect.id);
-      ended?.close?.();
-      ended?.abort?.();
+      underWay.get(effect.id)?.close?.();
+      underWay.get(effect.id)?.abort?.();
       underWay.delete(effect.id);
     } else attempt(effect);
   }
@@ -65,17 +64,15 @@ export function connect(options: ConnectOptions): Connection {
     const { id } = effect;
     const controller = new AbortController();
     underWay.set(id, controller);
-    let input: Input;
-    try {
-      input = { type: "done", id, result: await work(effect, controller.signal) };
-    } catch (error) {
-      input = { type: "failed", id, detail: `${error}` };
-    }
+    const input = await work(effect, controller.signal).then(
+      (result): Input => ({ type: "done", id, result }),
+      (error): Input => ({ type: "failed", id, detail: `${error}` }),
+    );
     underWay.delete(id);
     feed(input);
   }
 
-  function work(effect: Attempt, signal: AbortSignal): unknown {
+  async function work(effect: Attempt, signal: AbortSignal): Promise<unknown> {
     if (effect.type === "token") return options.token(effect.why, signal);
     if (effect.type === "load") return options.load?.(effect.why, signal);
     return transports.get(`${base}${POLL_PATH}?wait=${effect.wait}&after=${state.cursor}`, state.token, signal);
@@ -86,7 +83,7 @@ export function connect(options: ConnectOptions): Connection {
     const closed = (code: number) => feed({ type: "closed", id, code });
     const message = (text: string) => feed({ type: "message", id, message: parsed(text) });
     try {
-      underWay.set(id, transports.socket(url, [SUBPROTOCOL, SUBPROTOCOL_PREFIX + state.token], { message, closed }));
+      underWay.set(id, transports.socket(url, [SUBPROTOCOL, SUBPROTOCOL_PREFIX + state.token.trim()], { message, closed }));
     } catch {
       closed(1006); // a token that no header can hold, or a content security policy
     }
@@ -120,23 +117,6 @@ export function connect(options: ConnectOptions): Connection {
   return connection;
 }
 
-/** `listener` is one of a kind, so that whoever adds the same twice can end either. */
-function added<T>(set: Set<T>, listener: T): () => void {
-  set.add(listener);
-  return () => set.delete(listener);
-}
-
-/** Call them all; an exception of one is reported, and nobody else's matter. */
-function callAll<T>(listeners: Iterable<(value: T) => void>, value: T): void {
-  for (const listener of listeners) {
-    try {
-      listener(value);
-    } catch (error) {
-      (globalThis.reportError ?? console.error)(error);
-    }
-  }
-}
-
 /** Empty for what is none of ours: a sign of life all the same. */
 function parsed(text: string): Message {
   try {
@@ -144,4 +124,15 @@ function parsed(text: string): Message {
   } catch {
     return {};
   }
+}
+
+/** Call them all, now. What one throws is reported as of a promise that nobody handles, and stops no other. */
+function callAll<T>(listeners: Iterable<(value: T) => unknown>, value: T): void {
+  for (const listener of listeners) void (async () => listener(value))();
+}
+
+/** `listener` is one of a kind, so that whoever adds the same twice can end either. */
+function added<T>(set: Set<T>, listener: T): () => void {
+  set.add(listener);
+  return () => set.delete(listener);
 }

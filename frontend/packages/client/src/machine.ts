@@ -4,7 +4,7 @@
  *     phase     what is under way           what ends it
  *     token     the page's token callback   -> opening; -> asking, where sockets don't get through
  *     opening   a socket's handshake        -> live; refused or late: -> asking
- *     asking    a GET: why was it refused?  -> token (401), waiting, blocked (401 twice, 403), polling (200 twice)
+ *     asking    a GET: why was it refused?  -> token (401), waiting, blocked (401 twice, 403), polling (200)
  *     live      a socket                    -> waiting, token, blocked, as the close code says
  *     polling   one GET after the other     -> live, once a socket beside it has proved itself
  *     waiting   a timer                     -> token
@@ -24,13 +24,14 @@ const QUIET_MS = 10_000;
 const PONG_MS = 4_000;
 /** A connection that has lived so long is well: the backoff begins anew, and nothing stands in its way. */
 const STEADY_MS = 30_000;
-const FIRST_BACKOFF_MS = 1_000;
+/** Whoever loses a connection that was well is back before the user sees it. */
+const FIRST_BACKOFF_MS = 250;
 const LONGEST_BACKOFF_MS = 30_000;
 /** The longest that a server can make a client wait. */
 const LONGEST_WAIT_MS = 300_000;
 const POLL_WAIT_S = 25;
 const POLL_DEADLINE_MS = 33_000;
-/** After a poll without news: something on the way may not hold it, and answer at once. */
+/** After a poll without news: something on the way may not hold it, or answer at once what it has answered before. */
 const POLL_PAUSE_MS = 200;
 /** From one socket beside the polls to the next, and how long one has to live before it replaces them. */
 const TRIAL_MS = 30_000;
@@ -157,9 +158,9 @@ const INPUTS: { [T in Input["type"]]: (s: Draft, input: Extract<Input, { type: T
   start(s) {
     if (!s.main) begin(s);
   },
-  stop: (s) => halt(s, "stopped", "stopped"),
+  stop: (s) => halt(s, "stopped"),
   logout(s) {
-    halt(s, "stopped", "stopped");
+    halt(s, "stopped");
     s.cursor = s.token = "";
     s.seq = NaN;
     s.ids = s.held = [];
@@ -172,12 +173,12 @@ const INPUTS: { [T in Input["type"]]: (s: Draft, input: Extract<Input, { type: T
     if (s.phase === "frozen") begin(s);
   },
   look(s, { visible, online }) {
-    const isBack = online && !s.online;
+    const wasOnline = s.online;
     s.visible = visible;
     s.online = online;
     if (s.phase !== "waiting") check(s);
-    else if (isBack || (visible && s.due.retry)) connect(s);
     else if (!online) show(s, { state: "offline" });
+    else if (!wasOnline || (visible && s.due.retry)) connect(s);
   },
   done(s, { id, result }) {
     if (id === s.load) {
@@ -185,8 +186,7 @@ const INPUTS: { [T in Input["type"]]: (s: Draft, input: Extract<Input, { type: T
       endLoad(s);
     } else if (s.phase === "asking" || s.phase === "polling") answered(s, result as Answer);
     else if (!result) failed(s, id);
-    else if (id === s.main) useToken(s, result as string);
-    else refresh(s, result as string);
+    else (id === s.main ? useToken : refresh)(s, result as string);
   },
   message(s, { id, message }) {
     const { event, seq, cursor, data } = message;
@@ -197,7 +197,8 @@ const INPUTS: { [T in Input["type"]]: (s: Draft, input: Extract<Input, { type: T
       if (!data?.resumed) stand(s, cursor);
       loadIfNeeded(s);
     } else if (event === "doorstep.reset") stand(s, cursor);
-    else if (event === "doorstep.reconnect") wait(s, data?.after_ms || 0, problem("reconnect"), "wait");
+    // When it says; who is sent away again and again does not come before the backoff either.
+    else if (event === "doorstep.reconnect") wait(s, (data?.after_ms || 0) + (s.attempts && backOffMs(s)), problem("reconnect"), "wait");
     else if (event === "doorstep.token_expiring") after(s, "refresh", REFRESH_PAUSE_MS);
     else if (seq !== undefined) receive(s, message as AnyNotification);
   },
@@ -262,7 +263,9 @@ function connect(s: Draft, why: TokenReason = "connect"): void {
 
 /** Leave whatever was under way. A load goes on: it does not need us. */
 function enter(s: Draft, phase: Phase, deadlineMs = 0, status: Status = { state: deadlineMs ? "connecting" : (phase as "live") }): void {
-  for (const id of [s.main, s.trial, s.refresh]) drop(s, id);
+  drop(s, s.main);
+  drop(s, s.trial);
+  drop(s, s.refresh);
   s.main = s.trial = s.refresh = 0;
   s.phase = phase;
   s.due = s.due.load ? { load: s.due.load } : {};
@@ -270,7 +273,7 @@ function enter(s: Draft, phase: Phase, deadlineMs = 0, status: Status = { state:
   show(s, status);
 }
 
-function halt(s: Draft, phase: Phase, state: "idle" | "stopped"): void {
+function halt(s: Draft, phase: Phase, state: "idle" | "stopped" = "stopped"): void {
   enter(s, phase, 0, { state });
   drop(s, s.load);
   s.load = 0;
@@ -278,7 +281,7 @@ function halt(s: Draft, phase: Phase, state: "idle" | "stopped"): void {
 }
 
 function wait(s: Draft, wanted: number, because: Problem, timer: Timer = "retry"): void {
-  const ms = Math.min(wanted, LONGEST_WAIT_MS);
+  const ms = wanted > 0 ? Math.min(wanted, LONGEST_WAIT_MS) : 0; // what is no time is none
   enter(s, "waiting", 0, s.online ? { state: "waiting", retryInMs: ms, because } : { state: "offline" });
   s.attempts += 1;
   after(s, timer, ms);
@@ -380,10 +383,10 @@ function stand(s: Draft, cursor: string | null | undefined): void {
   load(s, why);
 }
 
-/** Take a notification that comes next; false where one is missing. */
+/** Take a notification that comes next, and nothing that is none; false where one is missing. */
 function receive(s: Draft, notification: AnyNotification): boolean {
-  const { seq, cursor, id } = notification;
-  if (seq <= s.seq) return true;
+  const { seq, cursor, id } = notification ?? {};
+  if (!cursor || !(seq > 0) || seq <= s.seq) return true;
   if (seq > s.seq + 1) {
     backOff(s, problem("gap"));
     return false;
@@ -417,6 +420,7 @@ function answered(s: Draft, answer: Answer): void {
     return;
   }
   const { notifications, cursor, reset } = (answer.body ?? {}) as Partial<PollBody>;
+  const before = s.cursor;
   if (!Array.isArray(notifications)) {
     failed(s, s.main);
     return;
@@ -426,7 +430,7 @@ function answered(s: Draft, answer: Answer): void {
   loadIfNeeded(s);
   if (!notifications.every((notification) => receive(s, notification)) || s.main) return;
   if (s.phase === "asking") obstructed(s);
-  else if (!notifications.length) after(s, "poll", POLL_PAUSE_MS);
+  else if (s.cursor === before) after(s, "poll", POLL_PAUSE_MS);
   else poll(s);
 }
 
@@ -436,25 +440,21 @@ interface PollBody {
   reset: boolean;
 }
 
-/** The server is there and accepts us, but not by a socket. */
+/** The server is there and accepts us, but not by a socket. It polls at once; the first time a socket is tried again soon. */
 function obstructed(s: Draft): void {
   s.obstructed += 1;
-  if (s.obstructed < ENOUGH) {
-    backOff(s, problem("socket_obstructed"));
-    return;
-  }
   enter(s, "polling");
   after(s, "steady", STEADY_MS);
-  after(s, "trial", TRIAL_MS);
+  after(s, "trial", s.obstructed < ENOUGH ? backOffMs(s) : TRIAL_MS);
   poll(s);
 }
 
 function refused(s: Draft, { status, retryAfterMs, body }: Answer): void {
-  const { code = `http_${status}`, detail } = (body ?? {}) as Partial<Problem>;
-  const because = problem(code, detail);
+  const { code = `http_${status}`, detail } = (body ?? {}) as Record<string, unknown>;
+  const because = problem(`${code}`, detail);
   if (status === 401) reject(s, because);
   else if (status === 403) block(s, because);
-  else if (retryAfterMs) wait(s, retryAfterMs + backOffMs(s), because, "wait");
+  else if (retryAfterMs! > 0) wait(s, retryAfterMs! + backOffMs(s), because, "wait");
   else backOff(s, because);
 }
 
@@ -517,6 +517,7 @@ function send(s: Draft, operation: object): void {
   s.effects.push({ type: "send", id: s.main, text: JSON.stringify(operation) });
 }
 
-function problem(code: string, detail: string = code): Problem {
-  return { code, detail, retryable: true };
+/** What a proxy says may be anything; what a page shows is text. */
+function problem(code: string, detail?: unknown): Problem {
+  return { code, detail: typeof detail === "string" ? detail : code, retryable: true };
 }

@@ -1,10 +1,7 @@
-import { SUBPROTOCOL_PREFIX } from "./contract.generated.ts";
-
-/** Whose token is in the subprotocol: a JWT says so. */
-export function userOf(protocol: string): string | undefined {
+/** Whose token is in the subprotocol, `bearer.<JWT>`: the JWT's middle says so. */
+export function userOf(protocol: string | undefined): string | undefined {
   try {
-    const [, payload = ""] = protocol.slice(SUBPROTOCOL_PREFIX.length).split(".");
-    return JSON.parse(atob(payload.replace(/-/g, "+").replace(/_/g, "/"))).sub;
+    return JSON.parse(atob(protocol!.split(".")[2]!.replace(/-/g, "+").replace(/_/g, "/"))).sub;
   } catch {
     return undefined;
   }

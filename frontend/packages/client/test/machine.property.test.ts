@@ -1,10 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
+import { PARAMETERS, RUNS, SEED } from "./support/runs.ts";
 import { WEIGHTS, World } from "./world.ts";
-
-const RUNS = Number(process.env["DOORSTEP_TEST_RUNS"] ?? 100_000);
-const SEED = Number(process.env["DOORSTEP_TEST_SEED"] ?? Date.now() & 0x7fffffff);
 
 const kind = fc.oneof(...WEIGHTS.map(([name, weight]) => ({ arbitrary: fc.constant(name), weight })));
 const happening = fc.tuple(kind, fc.nat(999), fc.nat(999));
@@ -18,6 +16,6 @@ test(`whatever happens, each notification comes once and in order, or a reset (s
       world.recover();
       expect(world.isDone).toBe(true);
     }),
-    { numRuns: RUNS, seed: SEED },
+    PARAMETERS,
   );
 }, 600_000);

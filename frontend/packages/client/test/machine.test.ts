@@ -108,15 +108,12 @@ test("a welcome and the reset after it are one reset", () => {
   expect(effects.filter(({ type }) => type === "load")).toEqual([{ type: "load", id: 6, why: "reset" }]);
 });
 
-test("garbage from the network is survived", () => {
-  for (const said of [{}, { event: 5 }, { seq: "x" }, { data: null }, { event: "doorstep.welcome" }, [], "text"]) {
-    run([message(2, said as object)], live);
-  }
+test("what a proxy says of a refusal is shown as text", () => {
   const [asking] = run([{ type: "closed", id: 2, code: 1006 }, { type: "start" }, done(4, "t"), { type: "closed", id: 5, code: 1006 }], live);
-  for (const body of [null, "html", {}, { notifications: {} }, { notifications: [], cursor: 7 }]) {
-    run([done(6, { status: 200, body })], asking);
-    run([done(6, { status: 418, body })], asking);
-  }
+  const refusal = { status: 422, retryAfterMs: -5_000, body: { code: 7, detail: [{ loc: ["body"], msg: "field required" }] } };
+  const [{ status, due }] = run([done(6, refusal)], asking);
+  expect(status).toMatchObject({ because: { code: "7", detail: "7" } });
+  expect(due.retry).toBeGreaterThan(1); // what is no time to wait is none
 });
 
 test.each([1000, 1005, 1006])("a close of %i that no server said says nothing: the server is asked why", (code) => {

@@ -28,11 +28,11 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function open(own: object = browser): Tab {
+function open({ locks, BroadcastChannel }: Partial<typeof browser> = browser): Tab {
   const { transports, token } = gateway;
   const tab: Tab = { seen: [], loads: [], connection: undefined as never };
   const load = (why: string) => void tab.loads.push(why);
-  const connection = connect({ url: "https://events.example.org", transports, token, load, tabs: tabs(own) });
+  const connection = connect({ url: "https://events.example.org", transports, token, load, tabs: tabs(locks ?? (null as never), BroadcastChannel ?? (null as never)) });
   Object.assign(tab, { connection });
   connection.onAny(({ seq }) => tab.seen.push(seq));
   connection.start();
@@ -130,6 +130,70 @@ test("a log that was lost makes every tab load again", async () => {
   for (const { seen, loads } of all) expect({ seen, loads }).toEqual({ seen: [1, 1], loads: ["start", "reset"] });
 });
 
+/** Opens a tab that is not looked at. */
+function openHidden(): Tab {
+  vi.stubGlobal("document", { hidden: true });
+  vi.stubGlobal("navigator", { onLine: true });
+  vi.stubGlobal("addEventListener", () => {});
+  const tab = open();
+  vi.unstubAllGlobals();
+  return tab;
+}
+
+test("a line that is dead is noticed by the tab that is looked at, and the hidden one that leads opens another", async () => {
+  openHidden();
+  const seen = open();
+  await pass(20_000); // a ping goes, and is answered
+  expect([states(), gateway.requests]).toEqual([["live", "live"], { sockets: 1, polls: 0 }]);
+  const end = gateway.hang();
+  await pass(14_200);
+  expect(seen.connection.status.state).not.toBe("live");
+  end();
+  publish();
+  await pass(60_000);
+  expect([states(), all.map(({ seen }) => seen), gateway.sockets]).toEqual([["live", "live"], [[1], [1]], 1]);
+});
+
+test("a tab that comes while another one's ping is under way takes the connection from nobody", async () => {
+  gateway.later(1_000);
+  openHidden();
+  open();
+  await pass(12_500); // welcome after 2 s, a ping after 12
+  open();
+  await pass(10_000);
+  expect([states(), gateway.requests]).toEqual([["live", "live", "live"], { sockets: 1, polls: 0 }]);
+});
+
+test("while the leader's polls are not answered the others say so", async () => {
+  gateway.refuse(200);
+  openHidden();
+  const other = open();
+  await pass(10_000);
+  expect(states()).toEqual(["polling", "live"]);
+  gateway.hang();
+  await pass(70_000);
+  expect(other.connection.status.state).not.toBe("live");
+});
+
+test("a socket that was given up says late that it is closed, and nobody minds", async () => {
+  const { socket } = gateway.transports;
+  vi.spyOn(gateway.transports, "socket").mockImplementation((url, protocols, listener) => {
+    const real = socket(url, protocols, listener);
+    return { ...real, close: () => (real.close(), setTimeout(() => listener.closed(1006), 30_000)) };
+  });
+  openHidden(); // of the two only the other one pings
+  const other = open();
+  await pass(100);
+  const end = gateway.hang();
+  await pass(13_800); // the other one has pinged, and gives up a moment later
+  end();
+  await pass(20_000);
+  const states: string[] = [];
+  other.connection.subscribe(() => states.push(other.connection.status.state));
+  await pass(60_000);
+  expect([other.connection.status.state, states]).toEqual(["live", []]);
+});
+
 test("a leader that hangs is noticed by the others, which help themselves", async () => {
   open();
   const other = open();
@@ -152,6 +216,33 @@ test("a logout in one tab ends them all", async () => {
   expect([states(), gateway.sockets]).toEqual([["stopped", "stopped"], 0]);
 });
 
+test("who has stopped, as a page of React does when it goes, still logs the others out", async () => {
+  const first = open();
+  open();
+  await pass(100);
+  first.connection.stop();
+  await pass(100);
+  first.connection.logout();
+  await pass(100);
+  expect([states(), gateway.sockets]).toEqual([["stopped", "stopped"], 0]);
+});
+
+const denied = () => {
+  throw new DOMException("no", "SecurityError");
+};
+
+test.each([
+  ["locks", () => ({ ...browser, locks: { request: async () => denied() } as never })],
+  ["channels", () => ({ ...browser, BroadcastChannel: denied as never })],
+])("where %s are refused, as without cookies, every tab has a socket of its own", async (_, refusing) => {
+  open(refusing());
+  open(refusing());
+  await pass(100);
+  publish();
+  await pass(100);
+  expect([gateway.sockets, all.map(({ seen }) => seen)]).toEqual([2, [[1], [1]]]);
+});
+
 test("where locks or channels are missing every tab has a socket of its own", async () => {
   open({});
   open({});
@@ -167,7 +258,7 @@ test("what any tab says to the server goes there by the leader", async () => {
   await pass(50);
   const { acknowledged } = gateway;
   const follower = connect({
-    ...{ url: "https://events.example.org", token: gateway.token, transports: gateway.transports, tabs: tabs(browser) },
+    ...{ url: "https://events.example.org", token: gateway.token, transports: gateway.transports, tabs: tabs(browser.locks, browser.BroadcastChannel) },
     receipts: { join: (wire) => ({ ...wire, socket: (...given) => (said = wire.socket(...given)) }) },
   });
   let said: Socket | undefined;

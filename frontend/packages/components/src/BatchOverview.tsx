@@ -5,7 +5,7 @@ import { Announcer } from "./Announcer.tsx";
 import { FileErrors } from "./FileErrors.tsx";
 import { type Row, rowsOf } from "./rows.ts";
 import { summaryOf } from "./sentences.ts";
-import { useUploads } from "./UploadList.tsx";
+import { useUploads } from "./useUploads.ts";
 
 export interface BatchOverviewProps {
   readonly batchId: string;

@@ -34,9 +34,7 @@ function useCalmStatus(): Status {
   const status = useStatus();
   const isLive = status.state === "live" || status.state === "polling";
   const [held, hold] = useState<Status | null>(null);
-  useEffect(() => {
-    if (isLive) hold(status);
-  }, [isLive, status]);
+  if (isLive && held !== status) hold(status);
   useEffect(() => {
     if (isLive) return;
     const timer = setTimeout(() => hold(null), PATIENCE_MS);

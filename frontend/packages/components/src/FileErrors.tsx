@@ -7,7 +7,7 @@ export function FileErrors({ rows }: { readonly rows: readonly Row[] }): ReactEl
   const failed = rows.filter(({ status }) => status === "failed");
   if (failed.length === 0) return null;
   return (
-    <section className="ds-errors" aria-labelledby={heading}>
+    <div className="ds-errors" role="group" aria-labelledby={heading}>
       <h3 id={heading}>{failed.length === 1 ? "1 file failed" : `${failed.length} files failed`}</h3>
       <ul>
         {failed.map(({ key, filename, error }) => (
@@ -16,6 +16,6 @@ export function FileErrors({ rows }: { readonly rows: readonly Row[] }): ReactEl
           </li>
         ))}
       </ul>
-    </section>
+    </div>
   );
 }

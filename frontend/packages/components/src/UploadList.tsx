@@ -1,5 +1,6 @@
 import type { Upload, Uploader } from "@doorstep/client/upload";
-import { type ReactElement, useEffect, useRef, useSyncExternalStore } from "react";
+import { type ReactElement, useEffect, useRef } from "react";
+import { useUploads } from "./useUploads.ts";
 
 /** What this page sends: progress, tracking id, and a button to stop or to send again. */
 export function UploadList({ uploader }: { readonly uploader: Uploader }): ReactElement | null {
@@ -12,11 +13,6 @@ export function UploadList({ uploader }: { readonly uploader: Uploader }): React
       ))}
     </ul>
   );
-}
-
-/** All uploads of a page. */
-export function useUploads(uploader: Uploader): readonly Upload[] {
-  return useSyncExternalStore(uploader.subscribe, uploader.uploads, uploader.uploads);
 }
 
 const STATES: Readonly<Record<Upload["state"], string>> = {

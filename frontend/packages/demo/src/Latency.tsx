@@ -1,10 +1,8 @@
-import { useNotifications } from "@doorstep/client/react";
-import { type ReactElement, useEffect, useReducer, useRef } from "react";
+import type { ReactElement } from "react";
 import type { Desk } from "./desk.ts";
+import { useNewsAfterPaint } from "./hooks.ts";
 import { quantile } from "./logbook.ts";
 
-/** A burst is drawn at once, when it has been painted. */
-const PAUSE_MS = 150;
 const BARS = 90;
 const [WIDTH, HEIGHT] = [270, 48];
 
@@ -55,17 +53,4 @@ function Strip({ times }: { readonly times: readonly number[] }): ReactElement {
       })}
     </svg>
   );
-}
-
-/** Draws again some time after the last notification, when its time to paint is known. */
-function useNewsAfterPaint(): void {
-  const [, draw] = useReducer((count: number) => count + 1, 0);
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  useNotifications("*", () => {
-    timer.current ??= setTimeout(() => {
-      timer.current = undefined;
-      draw();
-    }, PAUSE_MS);
-  });
-  useEffect(() => () => clearTimeout(timer.current), []);
 }

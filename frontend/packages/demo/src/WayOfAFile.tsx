@@ -1,6 +1,7 @@
 import { useBatch } from "@doorstep/client/react";
 import { type ReactElement, useEffect, useRef, useState } from "react";
 import type { Desk } from "./desk.ts";
+import { useNewsAfterPaint } from "./hooks.ts";
 import type { Step } from "./logbook.ts";
 
 export interface WayOfAFileProps {
@@ -18,26 +19,29 @@ export function WayOfAFile({ desk, fileUploadId, filename, onClose }: WayOfAFile
     if (!dialog.current?.open) dialog.current?.showModal();
     title.current?.focus();
   }, []);
+  useNewsAfterPaint();
   const { steps, ids } = desk.logbook.wayOf(fileUploadId);
   useBatch(ids.find(([name]) => name === "Batch")?.[1] ?? ""); // it may go on while it is looked at
   return (
     <dialog ref={dialog} aria-labelledby="way-title" onClose={onClose}>
       <h2 id="way-title" ref={title} tabIndex={-1}>What happened to {filename}</h2>
-      {steps.length > 0 ? (
-        <Steps steps={steps} />
-      ) : (
-        <p>It was before this page was opened: what has become of it was told by the Result Aggregator Service.</p>
-      )}
-      <dl className="ids">
-        {ids.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>
-              <code>{value}</code> <Copy name={name} value={value} />
-            </dd>
-          </div>
-        ))}
-      </dl>
+      <div className="scrolls">
+        {steps.length > 0 ? (
+          <Steps steps={steps} />
+        ) : (
+          <p>It was before this page was opened: what has become of it was told by the Result Aggregator Service.</p>
+        )}
+        <dl className="ids">
+          {ids.map(([name, value]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>
+                <code>{value}</code> <Copy name={name} value={value} />
+              </dd>
+            </div>
+          ))}
+        </dl>
+      </div>
       <form method="dialog">
         <button className="main">Close</button>
       </form>
@@ -49,11 +53,11 @@ function Steps({ steps }: { readonly steps: readonly Step[] }): ReactElement {
   const start = steps[0]?.at ?? 0;
   return (
     <ol className="steps">
-      {steps.map(({ what, where, at }) => (
+      {steps.map(({ what, where, at }, step) => (
         <li key={what}>
           <span className="what">{what}</span>
           <span className="where">{where}</span>
-          <span className="at">{at === start ? clock(at) : `+ ${Math.round(at - start)} ms`}</span>
+          <span className="at">{step ? `+ ${Math.round(at - start)} ms` : clock(at)}</span>
         </li>
       ))}
     </ol>

@@ -32,16 +32,21 @@ export function record(connection: Connection, size = 500): Recorder {
     ring.push(entry);
     if (ring.length > size) ring.shift();
   };
-  const painted = (entry: Entry): void => {
-    const place = ring.indexOf(entry);
-    if (place >= 0) ring[place] = { ...entry, paintMs: performance.now() - entry.at } as Entry;
+  /** This one is on the screen, and all before it. */
+  const painted = (last: Entry): void => {
+    const now = performance.now();
+    for (let place = ring.indexOf(last); place >= 0; place--) {
+      const entry = ring[place] as Entry;
+      if ("paintMs" in entry) return;
+      if (entry.kind === "notification") ring[place] = { ...entry, paintMs: now - entry.at };
+    }
   };
   const leave = [
     connection.subscribe(() => add({ kind: "status", at: performance.now(), status: connection.status })),
     connection.onAny((notification) => {
       const entry: Entry = { kind: "notification", at: performance.now(), notification };
       add(entry);
-      afterPaint(() => painted(entry));
+      afterPaint(ring, () => painted(entry));
     }),
   ];
   return {

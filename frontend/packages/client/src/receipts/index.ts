@@ -30,7 +30,7 @@ export function receipts(): Layer {
       };
 
       connection.onAny(({ cursor }) =>
-        afterPaint(() => {
+        afterPaint(connection, () => {
           shown = cursor;
           tell();
         }),

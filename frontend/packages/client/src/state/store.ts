@@ -29,7 +29,7 @@ export function createBatchStore(): BatchStore {
     const next = withFacts(batches, facts);
     if (next === batches) return;
     batches = next;
-    for (const listener of [...listeners]) listener();
+    listeners.forEach(async (listener) => listener()); // what one throws is reported, and stops no other
   };
   const empty = (batchId: string): BatchState => {
     if (!unknown.has(batchId)) unknown.set(batchId, emptyBatch(batchId));

@@ -13,6 +13,6 @@ export const browser: Transports = {
   async get(url, token, signal) {
     const response = await fetch(url, { headers: { Authorization: `Bearer ${token}` }, signal });
     const retryAfterMs = 1000 * Number(response.headers.get("Retry-After"));
-    return { status: response.status, retryAfterMs, body: await response.json().catch(() => null) };
+    return { status: response.status, retryAfterMs, body: await response.json().catch(() => {}) };
   },
 };

@@ -64,7 +64,7 @@ export function createUnread(): Unread {
     const count = Math.max(last.seq - readUpTo(), 0) || 0;
     if (count === shown) return;
     shown = count;
-    listeners.forEach((listener) => listener());
+    listeners.forEach(async (listener) => listener()); // what one throws is reported, and stops no other
   }
 
   /** Tell the other tabs; nothing while it is not known. */
@@ -98,13 +98,17 @@ export function createUnread(): Unread {
     }, PAUSE_MS);
   }
 
-  function enter(url: string, protocol = ""): void {
+  function enter(url: string, protocol?: string): void {
     const user = userOf(protocol);
     const wanted = `unread ${url.split("?")[0]} ${user}`;
     if (room !== wanted) forget();
     room = wanted;
-    if (channel || !user || !globalThis.BroadcastChannel) return;
-    channel = new BroadcastChannel(room);
+    if (channel || !user) return;
+    try {
+      channel = new BroadcastChannel(room);
+    } catch {
+      return; // there are none, or they are refused, as without cookies
+    }
     channel.onmessage = ({ data }) => (data === ASK ? post() : learn(data));
     post(ASK);
   }

@@ -54,7 +54,7 @@ export function createUploader({ url, token, uploaded, parallel = 3, stalledMs =
 
   const set = (next: readonly Upload[]): void => {
     uploads = next;
-    for (const listener of [...listeners]) listener();
+    listeners.forEach(async (listener) => listener()); // what one throws is reported, and stops no other
   };
   const change = (key: string, to: Partial<Upload>): void =>
     set(uploads.map((upload) => (upload.key === key ? { ...upload, ...to } : upload)));
@@ -75,7 +75,8 @@ export function createUploader({ url, token, uploaded, parallel = 3, stalledMs =
     sending.set(key, controller);
     change(key, { state: "sending", progress: 0 });
     const attempt = async (why: TokenReason): Promise<Answer> => {
-      const bearer = await token(why, signal);
+      const late = new Promise<never>((_, reject) => setTimeout(reject, stalledMs, new Error("No token came.")));
+      const bearer = await Promise.race([token(why, signal), late]);
       signal.throwIfAborted();
       return post(url, bearer, upload, signal, stalledMs, (progress) => change(key, { progress }));
     };
@@ -83,11 +84,12 @@ export function createUploader({ url, token, uploaded, parallel = 3, stalledMs =
       let answer = await attempt("connect");
       if (answer.status === 401) answer = await attempt("rejected");
       const { fileUploadId, correlationId } = taken(answer);
-      uploaded?.({ batchId, fileUploadId, filename: upload.file.name, timestamp: new Date().toISOString() });
+      void (async () => uploaded?.({ batchId, fileUploadId, filename: upload.file.name, timestamp: new Date().toISOString() }))();
       change(key, { state: "sent", progress: 1, fileUploadId, correlationId });
-    } catch (problem) {
+    } catch (thrown) {
       if (signal.aborted) return;
-      change(key, { state: "failed", problem: asProblem(problem) });
+      const problem = thrown instanceof Error ? { code: "token_unavailable", detail: thrown.message, retryable: true } : (thrown as Problem);
+      change(key, { state: "failed", problem });
     }
     sending.delete(key);
     sendNext();
@@ -97,7 +99,7 @@ export function createUploader({ url, token, uploaded, parallel = 3, stalledMs =
     uploads: () => uploads,
     subscribe: (listener) => {
       listeners.add(listener);
-      return () => void listeners.delete(listener);
+      return () => listeners.delete(listener);
     },
     add: (batchId, files) => {
       const added = Array.from(files, (file): Upload => ({ key: newKey(), batchId, file, state: "queued", progress: 0 }));
@@ -152,28 +154,27 @@ function post(
       if (status) resolve({ status, body: request.response });
       else reject({ code: "unreachable", detail: "The server did not answer.", retryable: true } satisfies Problem);
     };
-    signal.addEventListener("abort", stop);
+    signal.onabort = stop;
     request.open("POST", url);
     request.responseType = "json";
     request.setRequestHeader("Authorization", `Bearer ${token}`);
     request.setRequestHeader("Idempotency-Key", key);
     const form = new FormData();
     form.append("batch_id", batchId);
-    form.append("files", file, file.name);
+    form.append("files", file);
     request.send(form);
   });
 }
 
 /** What the service says of the file that it has taken. Throws a `Problem` where it has not. */
 function taken({ status, body }: Answer): { fileUploadId: string; correlationId: string } {
-  const answer = body as Partial<{ files: { file_upload_id: string }[]; correlation_id: string; code: string; detail: string }> | null;
+  const answer = body as Partial<{ files: { file_upload_id: string }[]; correlation_id: string; code: string; detail: unknown }> | null;
   const fileUploadId = answer?.files?.[0]?.file_upload_id;
   if (fileUploadId) return { fileUploadId, correlationId: answer.correlation_id ?? "" };
-  const { code = `http_${status}`, detail = `The server answered ${status}.` } = answer ?? {};
-  throw { code, detail, retryable: status >= 500 || status === 429 || status === 408 } satisfies Problem;
-}
-
-/** What was thrown: a `Problem` of ours, or whatever `token` failed with. */
-function asProblem(thrown: unknown): Problem {
-  return thrown instanceof Error ? { code: "token_unavailable", detail: thrown.message, retryable: true } : (thrown as Problem);
+  const { code = `http_${status}`, detail } = answer ?? {};
+  throw {
+    code,
+    detail: typeof detail === "string" ? detail : `The server answered ${status}.`,
+    retryable: status >= 500 || status === 429 || status === 408,
+  } satisfies Problem;
 }

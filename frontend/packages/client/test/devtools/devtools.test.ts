@@ -19,6 +19,7 @@ test("it keeps the last things that happened, and their times to paint", async (
   await vi.waitFor(() => expect(recorder.paintMs(0)).toBeGreaterThan(0));
   const entries = recorder.entries();
   expect(entries).toHaveLength(3);
+  expect(entries.every((entry) => "paintMs" in entry)).toBe(true);
   expect(entries[2]).toMatchObject({ kind: "notification", notification: { seq: 4 } });
   expect(recorder.paintMs(1)).toBeGreaterThanOrEqual(recorder.paintMs(0.5) ?? Infinity);
   expect(JSON.parse(recorder.dump())).toHaveLength(3);

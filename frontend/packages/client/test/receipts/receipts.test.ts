@@ -22,6 +22,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
+  paint();
   connection.stop();
   vi.unstubAllGlobals();
   vi.useRealTimers();
@@ -62,6 +63,17 @@ test("a burst is acknowledged by one frame a second, the last of which names its
   await pass(3000);
   expect(gateway.acknowledged.length).toBe(3);
   expect(gateway.acknowledged.at(-1)).toBe(cursors.at(-1));
+});
+
+test("a page that is hidden for a day asks for one frame, and acknowledges what it showed last", async () => {
+  await open();
+  let cursor = "";
+  for (let count = 0; count < 1_000; count++) cursor = publish();
+  await pass(86_400_000);
+  expect(frames).toHaveLength(1);
+  paint();
+  await pass(10);
+  expect(gateway.acknowledged).toEqual([cursor]);
 });
 
 test("what waits for a load is not shown yet", async () => {

@@ -5,6 +5,7 @@ import { tabs } from "../../src/tabs/index.ts";
 import { createGateway, type Gateway } from "../../src/testing/index.ts";
 import { createUnread, type Unread } from "../../src/unread/index.ts";
 import { newBrowser } from "../support/browser.ts";
+import { reportedWhile } from "../support/reported.ts";
 
 interface Device {
   readonly unread: Unread;
@@ -64,6 +65,30 @@ test("what is read on one device is read on all of them, and on the next one", a
   publish();
   await pass(10);
   expect(counts()).toEqual([2, 2, 2]);
+});
+
+test("where channels are refused, as without cookies, a page counts all the same", async () => {
+  vi.stubGlobal("BroadcastChannel", () => {
+    throw new DOMException("no", "SecurityError");
+  });
+  await open();
+  publish();
+  await pass(10);
+  expect([counts(), gateway.requests]).toEqual([[1], { sockets: 1, polls: 0 }]);
+});
+
+test("a listener that throws keeps nothing from the others", async () => {
+  const { unread } = await open();
+  const seen: number[] = [];
+  unread.subscribe(() => {
+    throw new Error("mine");
+  });
+  unread.subscribe(() => seen.push(unread.count));
+  const reported = await reportedWhile(async () => {
+    publish();
+    await pass(10);
+  });
+  expect({ seen, reported }).toEqual({ seen: [1], reported: [new Error("mine")] });
 });
 
 test("a mark never moves backwards, and without a place it is of all that has come", async () => {
@@ -149,7 +174,7 @@ test("a mark of a log that is lost is none of the next one", async () => {
 });
 
 test("tabs that share a connection agree, whichever of them marks, leads, or comes later", async () => {
-  const shared = () => open({ tabs: tabs(browser) });
+  const shared = () => open({ tabs: tabs(browser.locks, browser.BroadcastChannel) });
   const leader = await shared();
   const follower = await shared();
   expect(gateway.sockets).toBe(1);

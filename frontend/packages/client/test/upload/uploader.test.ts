@@ -3,6 +3,7 @@ import { type IncomingMessage, type Server, type ServerResponse, createServer } 
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createBatchStore } from "../../src/state/index.ts";
+import { reportedWhile } from "../support/reported.ts";
 import { type Upload, type Uploader, createUploader } from "../../src/upload/index.ts";
 
 /** A File Service: what came, and how it answers. */
@@ -99,6 +100,7 @@ test.each([
   [429, '{"code":"slow_down","detail":"Later."}', { code: "slow_down", detail: "Later.", retryable: true }],
   [404, '{"code":"batch_not_found","detail":"You have no batch b1."}', { code: "batch_not_found", retryable: false }],
   [202, "<html>", { code: "http_202" }],
+  [422, '{"detail":[{"loc":["body"],"msg":"field required"}]}', { code: "http_422", detail: "The server answered 422." }],
 ])("an answer of %i says what is wrong", async (status, body, problem) => {
   answer = refuse(status, body);
   const uploader = createUploader({ url, token: () => "t" });
@@ -127,6 +129,26 @@ test("abort stops one file, queued or being sent; the others go on", async () =>
   uploader.retry(keys[0] ?? "");
   await settled(uploader);
   expect(states(uploader)).toEqual(["sent", "aborted", "sent"]);
+});
+
+test("an upload that waits for its token too long fails, and gives way to the next", async () => {
+  const uploader = createUploader({ url, token: () => new Promise(() => {}), parallel: 1, stalledMs: 50 });
+  uploader.add("b1", [file("a.txt"), file("b.txt")]);
+  const done = await settled(uploader);
+  expect(done.map(({ state, problem }) => [state, problem?.code])).toEqual(Array(2).fill(["failed", "token_unavailable"]));
+});
+
+test("a listener that throws makes no upload fail", async () => {
+  const fail = (): never => {
+    throw new Error("mine");
+  };
+  const reported = await reportedWhile(async () => {
+    const uploader = createUploader({ url, token: () => "t", uploaded: fail });
+    uploader.subscribe(fail);
+    uploader.add("b1", [file("a.txt")]);
+    expect((await settled(uploader))[0]?.state).toBe("sent");
+  });
+  expect(new Set(reported.map(String))).toEqual(new Set(["Error: mine"]));
 });
 
 test("an upload that gets nowhere fails", async () => {
