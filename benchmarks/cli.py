@@ -1,4 +1,4 @@
-"""`doorstep bench`: run the benchmarks, compare two runs."""
+"""`doorstep bench`: run the benchmarks, compare two runs, measure sizes."""
 
 import shlex
 import sys
@@ -101,3 +101,12 @@ def compare(
     worse = sum(change.is_worse for change in changes)
     typer.echo(f"{worse} of {len(changes)} figures got worse beyond noise")
     raise typer.Exit(1 if worse else 0)
+
+
+@app.command()
+def sizes() -> None:
+    """Measure what docs/capacity.md counts with: memory in Redis, and what others' notifications cost."""
+    from doorstep.benchmarks.sizes import Sizes, measure  # noqa: PLC0415
+
+    for line in measure(Sizes()):
+        typer.echo(line)

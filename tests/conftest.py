@@ -16,6 +16,7 @@ from tests.support.containers import ContainerKafka, ContainerValkey, containers
 from tests.support.kafka import SecureKafka, kafka_process, secure_kafka
 from tests.support.markers import markers_for
 from tests.support.names import Names
+from tests.support.order import place_of
 from tests.support.proxy import Proxy
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.valkey import TlsValkey, ValkeyCluster
@@ -46,16 +47,16 @@ def new_valkey(directory: Path, **options: str) -> ContainerValkey | ValkeyProce
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The seams first: what they find explains the rest. On containers, only what can tell the difference.
-
-    Where several processes run tests, a module stays with one, and so does what is built for several.
-    """
-    items.sort(key=lambda item: item.path.name != "test_seams.py")
+    """Modules in their order. On containers, only what can tell the difference."""
+    places: dict[Path, int] = {}
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         for marker in markers_for(fixtures):
             item.add_marker(marker)
-        item.add_marker(pytest.mark.xdist_group("built" if "built" in fixtures else str(item.path)))
+        markers = {marker.name for marker in item.iter_markers()}
+        place = place_of(str(item.path), markers)
+        places[item.path] = min(places.get(item.path, place), place)
+    items.sort(key=lambda item: places[item.path])
     if not containers_wanted():
         return
     chosen = [item for item in items if _ON_CONTAINERS & set(getattr(item, "fixturenames", ()))]

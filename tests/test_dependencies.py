@@ -10,15 +10,18 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.patient
+
 ROOT = Path(__file__).parents[1]
 
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "": ("config", "gateway", "actors"),
+    "traces": ("actors/runtime/open_telemetry.py",),
     "demo": ("demo", "development"),
     "bench": ("benchmarks",),
     "dev": ("tests",),
 }
-"""Extra -> the folders that run with it; the empty one is `dependencies`."""
+"""Extra -> the folders and single files that run with it; the empty one is `dependencies`."""
 
 WITHOUT_IMPORT: Mapping[str, str] = {
     "cramjam": "aiokafka compresses and decompresses with it",
@@ -69,23 +72,30 @@ def imported(source: str) -> Iterator[str]:
         yield from tops - set(sys.stdlib_module_names) - {"doorstep", "tests"}
 
 
-def _imported_by(extra: str) -> set[str]:
-    """The distributions that the folders of an extra import."""
+def _files_of(extra: str) -> set[Path]:
+    """The sources that run with an extra; a single file of another one is not among them."""
+    single = {ROOT / each for places in FOLDERS.values() for each in places if each.endswith(".py")}
+    named = {ROOT / each for each in FOLDERS[extra]}
+    return (named & single) | {file for folder in named for file in folder.rglob("*.py")} - single
+
+
+def _imported_by(extra: str) -> list[set[str]]:
+    """For each module that an extra's sources import, the distributions that bring it: one, or those of a
+    namespace."""
     known = packages_distributions()
-    files = [file for folder in FOLDERS[extra] for file in (ROOT / folder).rglob("*.py")]
-    modules = {module for file in files for module in imported(file.read_text())}
-    return {_distribution(known.get(module, [module])[0]) for module in modules}
+    modules = {module for file in _files_of(extra) for module in imported(file.read_text())}
+    return [set(map(_distribution, known.get(module, [module]))) for module in modules]
 
 
 @pytest.mark.parametrize("extra", FOLDERS)
 def test_whatever_is_imported_is_named(extra: str) -> None:
     allowed = {name for each in _included(extra) for name in _named()[each]}
-    assert _imported_by(extra) - allowed == set()
+    assert [brought for brought in _imported_by(extra) if not brought & allowed] == []
 
 
 @pytest.mark.parametrize("extra", FOLDERS)
 def test_whatever_is_named_is_imported(extra: str) -> None:
-    assert _named()[extra] - _imported_by(extra) - set(WITHOUT_IMPORT) == set()
+    assert _named()[extra].difference(WITHOUT_IMPORT, *_imported_by(extra)) == set()
 
 
 def test_no_exception_is_out_of_date() -> None:
@@ -100,7 +110,7 @@ def test_imports_are_found_wherever_they_are() -> None:
     assert set(imported(source)) == {"ray", "aiohttp"}
 
 
-@pytest.mark.parametrize("lock", ["runtime", "demo", "dev"])
+@pytest.mark.parametrize("lock", ["runtime", "traces", "demo", "dev"])
 def test_the_lock_has_whatever_is_named(lock: str) -> None:
     extra = {"runtime": ""}.get(lock, lock)
     text = (ROOT / "requirements" / f"{lock}.txt").read_text()

@@ -1,7 +1,8 @@
 """Every table of the documentation that says what the code knows says the same.
 
 Compared elsewhere are metrics (tests/e2e/test_admin.py), the rights of the Redis user
-(tests/actors/store/test_rights.py), and what a page gets in events (tests/gateway/test_public_contract.py).
+(tests/actors/store/test_rights.py), what a page gets in events (tests/gateway/test_public_contract.py), and
+the names of tests, rooms, spans and the like (tests/test_docs_names.py).
 """
 
 import re
@@ -15,7 +16,7 @@ import typer
 from doorstep.actors.commands.app import app
 from doorstep.actors.commands.options import ExitStatus
 from doorstep.actors.commands.serve import serve
-from doorstep.actors.consuming.rejects import RejectReason
+from doorstep.actors.kafka.dead_letters import LetterReason, RejectReason
 from doorstep.config.routes_file import EventTable
 from doorstep.config.setting_names import paths_of, variable
 from doorstep.config.settings import Settings, load_settings
@@ -25,6 +26,8 @@ from doorstep.gateway.close_codes import CLOSE_RULES
 from doorstep.gateway.cursor import ResetReason
 from doorstep.gateway.http import make_admin_pages, make_pages
 from doorstep.gateway.paths import POLL_PATH, WS_PATH
+
+pytestmark = pytest.mark.patient
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -107,10 +110,8 @@ def test_reasons_of_a_reset() -> None:
 
 
 def test_reasons_of_dead_letters() -> None:
-    elsewhere = {reason for text in SOURCES for reason in re.findall(r"\bFault\(\s*\"(\w+)\"", text)}
-    known = {*get_args(RejectReason), *elsewhere}
     told = [word for reasons, _ in table(OPERATIONS, "reason | meaning |") for word in words(reasons)]
-    assert sorted(told) == sorted(known)
+    assert sorted(told) == sorted(get_args(LetterReason))
     at_once = [word for reasons, _ in table(ROUTES, "reason | meaning |") for word in words(reasons)]
     assert sorted(at_once) == sorted(get_args(RejectReason))
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.patient
+
 ROOT = Path(__file__).parents[1]
 
 MAY_IMPORT = {
@@ -28,6 +30,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "redis": ("actors/store/redis/",),
     "hiredis": ("actors/store/redis/",),
     "aiohttp": ("gateway/key_set.py",),
+    "opentelemetry": ("actors/runtime/open_telemetry.py",),
     "websockets": (),
 }
 """Where the core may know a library. (The demo stands for other people's services: it is free.)"""
@@ -195,18 +198,35 @@ LOG_METHODS = {"debug", "info", "warning", "error", "critical", "exception", "co
 LOGS = {"logger", "_log", "_logger"}
 
 
+def _log_lines(file: str, tree: ast.Module) -> Iterator[ast.Call]:
+    """The calls that log something."""
+    for node in ast.walk(tree):
+        if (
+            file.startswith(CORE)
+            and isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in LOG_METHODS
+            and getattr(node.func.value, "attr", getattr(node.func.value, "id", "")) in LOGS
+        ):
+            yield node
+
+
 def unsearchable_events(file: str, tree: ast.Module) -> list[str]:
     """Lines of the log whose event is no name in snake_case."""
     return [
-        f"{file}:{node.lineno} logs {node.args[0].value!r}"
-        for node in ast.walk(tree)
-        if file.startswith(CORE)
-        and isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in LOG_METHODS
-        and getattr(node.func.value, "attr", getattr(node.func.value, "id", "")) in LOGS
-        and isinstance(node.args[0], ast.Constant)
-        and not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", str(node.args[0].value))
+        f"{file}:{line.lineno} logs {line.args[0].value!r}"
+        for line in _log_lines(file, tree)
+        if isinstance(line.args[0], ast.Constant)
+        and not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", str(line.args[0].value))
+    ]
+
+
+def untraceable_records(file: str, tree: ast.Module) -> list[str]:
+    """Lines of the log about one record, which say where it stands, but not its correlation id."""
+    return [
+        f"{file}:{line.lineno} logs a source without a correlation_id"
+        for line in _log_lines(file, tree)
+        if {keyword.arg for keyword in line.keywords} & {"source", "correlation_id"} == {"source"}
     ]
 
 
@@ -220,6 +240,7 @@ RULES: tuple[Rule, ...] = (
     wrong_rooms,
     environment_at_import,
     unsearchable_events,
+    untraceable_records,
 )
 
 
@@ -266,6 +287,7 @@ _PURE = '"""Decides. Pure."""\n'
         ("actors/records.py", "from doorstep.actors.placement.slots import SLOTS", "wrong_rooms"),
         ("actors/holding/x.py", "logger.warning('the feed was lost')", "unsearchable_events"),
         ("gateway/x.py", "self._log.complain('port.refused', code)", "unsearchable_events"),
+        ("actors/consuming/x.py", "logger.warning('parked', source=source)", "untraceable_records"),
         ("gateway/x.py", "import os\nHOST = os.environ['HOST']", "environment_at_import"),
         ("gateway/x.py", "import os\nclass A:\n    host = os.getenv('HOST')", "environment_at_import"),
     ],
@@ -285,6 +307,7 @@ def test_rules_notice(file: str, source: str, expected: str) -> None:
         ("demo/x.py", "import ray, aiokafka, redis\nfrom doorstep.actors.control import cluster"),
         ("actors/runtime/x.py", "import os\ndef f():\n    return os.environ"),
         ("actors/runtime/x.py", "logger.warning('feed_lost', slot=3)"),
+        ("actors/consuming/x.py", "logger.warning('parked', source=a, correlation_id=b)"),
         ("actors/runtime/x.py", "import os\nos.environ.setdefault('RAY_QUIET', '1')"),
     ],
 )

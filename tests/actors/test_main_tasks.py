@@ -13,20 +13,27 @@ from doorstep.actors.consuming.assignment import Assignment
 from doorstep.actors.consuming.committer import Committer
 from doorstep.actors.consuming.consumer import Consumer
 from doorstep.actors.consuming.membership import Membership
+from doorstep.actors.consuming.pending_letters import PendingLetters
 from doorstep.actors.consuming.sweeper import Sweeper
+from doorstep.actors.control.autoscaler import Autoscaler
+from doorstep.actors.control.canary import Canary
 from doorstep.actors.control.fleet import Fleet
 from doorstep.actors.control.gateway_actor import Gateway
+from doorstep.actors.control.spec_watch import SpecKeeper, SpecWatch, write_spec
 from doorstep.actors.control.supervisor import Supervisor
 from doorstep.actors.holding.audit import Audit
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.holding.holder import Holder
+from doorstep.actors.holding.read_marks import ReadMarks
 from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.kafka.group_consumer import GroupConsumer
 from doorstep.actors.placement.cell import HERE, Cell
 from doorstep.actors.placement.run_directory import RunDirectory
+from doorstep.actors.placement.spec import Spec
 from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.redis.connection import connect
+from doorstep.actors.store.spec_record import wanted_by
 from doorstep.actors.store.stamp import Stamp
 from doorstep.config.settings import Settings, load_settings
 from doorstep.gateway.handover import Receiver
@@ -42,12 +49,19 @@ class Actor(Protocol):
     async def stop(self, within_s: float) -> None: ...
 
 
+class _NoFleet(Fleet):
+    """Has no Ray."""
+
+    async def reconcile(self, spec: Spec) -> bool:
+        return False
+
+
 def holder(settings: Settings, run: RunDirectory) -> Actor:
     return Holder("holder-0", settings, Cell.of(HERE, 1), run)
 
 
 def consumer(settings: Settings, _: RunDirectory) -> Actor:
-    return Consumer("consumer-0", settings)
+    return Consumer("consumer-0", settings, "consumer-0")
 
 
 def gateway(settings: Settings, run: RunDirectory) -> Actor:
@@ -55,7 +69,8 @@ def gateway(settings: Settings, run: RunDirectory) -> Actor:
 
 
 def supervisor(settings: Settings, run: RunDirectory) -> Actor:
-    return Supervisor(Fleet(settings, run, lambda *_: None))
+    fleet = _NoFleet(settings, run, lambda *_: None)
+    return Supervisor(settings, run, fleet, Autoscaler(settings, lambda: fleet.names))
 
 
 async def _raise(*_: object) -> None:
@@ -80,10 +95,18 @@ async def until(holds: Callable[[], Any], within_s: float = 30) -> None:
         (holder, Audit, "_look_around"),
         (holder, CatchUp, "run"),
         (holder, Receipts, "run"),
+        (holder, ReadMarks, "run"),
         (consumer, Sweeper, "run"),
         (consumer, Consumer, "_consume"),
         (gateway, PublicPort, "start"),
+        (gateway, SpecWatch, "look"),
+        (gateway, Gateway, "_heed_draining"),
+        (gateway, Gateway, "_look_regularly"),
+        (gateway, Gateway, "_watch_control_plane"),
+        (gateway, Canary, "run"),
+        (supervisor, SpecKeeper, "look"),
         (supervisor, Supervisor, "_reconcile_forever"),
+        (supervisor, Autoscaler, "run"),
     ],
 )
 async def test_an_actor_dies_with_any_of_its_tasks(
@@ -98,14 +121,21 @@ async def test_an_actor_dies_with_any_of_its_tasks(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     settings = load_settings(
-        None, redis={"url": valkey.url}, auth={"hs256_secret": SECRET}, gateway={"port": 0}
+        None,
+        redis={"url": valkey.url},
+        auth={"hs256_secret": SECRET},
+        gateway={"port": 0},
+        admin={"port": 0},
+        canary={"interval_s": 60},
     )
     configure_logs(settings, "tests")
     connection = connect(settings.redis)
     await Stamp(connection).ensure()  # where a store has none, a consumer asks Kafka, which is not there
     await connection.close()
     monkeypatch.setattr(owner, method, _raise)
-    actor = start(settings, RunDirectory(run_dir))
+    run = RunDirectory(run_dir)
+    write_spec(run, wanted_by(settings, "here"))
+    actor = start(settings, run)
     await until(lambda: deaths)
     assert "LookupError: injected" in "".join(capfd.readouterr())
     await actor.stop(5)
@@ -119,6 +149,7 @@ _OF_A_MEMBERSHIP = (
     (Membership, "_watch_kafka"),
     (Assignment, "_settle"),
     (Assignment, "_work"),
+    (PendingLetters, "run"),
     (Committer, "run"),
 )
 

@@ -12,8 +12,8 @@ LOAD = """
 users = 100
 [[load]]
 name = "load"
-rate = 500
-duration_s = 3
+rate = 1000
+duration_s = 1.5
 """
 pytestmark = pytest.mark.timeout(300)  # the first test waits for all scenarios
 

@@ -8,6 +8,8 @@ from doorstep.benchmarks.plots import Axis, Line, line_plot, percentile_plot, st
 from doorstep.benchmarks.results import Report
 from tests.benchmarks.samples import a_load, a_report, a_run, a_scenario
 
+pytestmark = pytest.mark.patient
+
 
 class _Page(HTMLParser):
     def __init__(self, text: str) -> None:

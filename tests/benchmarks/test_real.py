@@ -1,9 +1,8 @@
-"""The suite against Doorstep itself: small, and as a guard of what a notification costs."""
+"""The suite against Doorstep itself, as a guard of what a notification costs."""
 
 import pytest
 
 from doorstep.benchmarks.scenario import SHIPPED, Suite, read_scenarios
-from doorstep.benchmarks.suite import plan_sessions
 from doorstep.benchmarks.verdict import Verdict, verdict_of
 from tests.benchmarks.conftest import RunSuite
 from tests.support.plugin import FigureRecorder
@@ -11,15 +10,6 @@ from tests.support.plugin import FigureRecorder
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_every_scenario_passes_in_small(run_shipped: RunSuite) -> None:
-    report = run_shipped(Suite.SMOKE)
-
-    assert verdict_of(report.outcomes) is Verdict.PASSED, report.outcomes
-    (session,) = plan_sessions(report.scenarios, Suite.SMOKE, ["ours"])
-    assert [run.scenario for run in report.runs] == [scenario.name for scenario in session.scenarios]
-
-
-@pytest.mark.alone
 def test_a_notification_costs_no_more_than_its_share_of_the_naive_way(
     run_shipped: RunSuite, record_figure: FigureRecorder
 ) -> None:

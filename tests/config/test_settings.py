@@ -10,6 +10,8 @@ from pydantic import SecretStr, ValidationError
 from doorstep.config.settings import Settings, load_settings, unknown_environment
 from doorstep.config.settings_errors import SettingsError
 
+pytestmark = pytest.mark.patient
+
 SECRET = "kein-wort-davon-gesehen"
 
 PUBLIC = {
@@ -110,6 +112,42 @@ def test_defaults_of_the_contract() -> None:
     assert settings.context.park_ttl_s == 900
     assert settings.ray.address is None
     assert settings.routes.name == "routes.toml"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        *(
+            ("DOORSTEP_KAFKA__BOOTSTRAP_SERVERS", text)
+            for text in ("http://kafka:9092", " , ", "kafka:99999")
+        ),
+        *(
+            ("DOORSTEP_KAFKA__BOOTSTRAP_SERVERS", text)
+            for text in ("kafka:x", "a:1,,b:2", "a b", "kafka:1/x")
+        ),
+        *(("DOORSTEP_GATEWAY__HOST", text) for text in ("not a host", "\xe5" * 80, "a" * 300, "http://a")),
+        *(("DOORSTEP_ADMIN__HOST", text) for text in ("127.0.0.1/8", "\u2603")),
+        ("DOORSTEP_KAFKA__DEAD_LETTER_TOPIC", "a b"),
+        ("DOORSTEP_RECEIPTS__TOPIC", "a/b"),
+        *(("DOORSTEP_DRAIN_S", text) for text in ("inf", "nan")),
+        *(("DOORSTEP_GATEWAY__PING_INTERVAL_S", text) for text in ("inf", "nan", "1e999")),
+        ("DOORSTEP_AUTH__EXPIRY_NOTICE_S", "inf"),
+    ],
+)
+def test_what_no_server_and_no_timer_takes_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str
+) -> None:
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(SettingsError, match=variable):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "text", ["kafka", "kafka:9092", "a:1, b:2", "[::1]:9092", "10.0.0.1:9092,kafka-1.kafka_2.svc:9093"]
+)
+def test_addresses_of_brokers(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("DOORSTEP_KAFKA__BOOTSTRAP_SERVERS", text)
+    assert load_settings().kafka.bootstrap_servers == text
 
 
 def test_later_source_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -280,7 +318,7 @@ def test_secret_and_its_file_in_one_source_are_refused(
 
 
 def test_file_that_is_missing_or_no_toml(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(SettingsError, match=r"missing\.toml can't be read \(No such file or directory\)"):
         load_settings(tmp_path / "missing.toml")
     file = _toml(tmp_path, "holders = \n")
     with pytest.raises(SettingsError, match=r"doorstep\.toml is no valid TOML: .*line 1"):

@@ -41,6 +41,11 @@ def test_the_digest_tells_versions_and_settings_apart(settings: Settings) -> Non
     assert digest_of(load_settings(holders=3, run_dir=Path("/run/x")), "1") == digests[0]
 
 
+def test_the_digest_is_the_same_for_any_number_of_actors(settings: Settings) -> None:
+    scaled = settings.model_copy(update={"holders": 1, "consumers": 7})
+    assert digest_of(scaled, "1") == digest_of(settings, "1")
+
+
 def test_variables_of_secrets_are_known() -> None:
     assert secret_variables(Settings) == {
         *("DOORSTEP_AUTH", "DOORSTEP_AUTH__HS256_SECRET", "DOORSTEP_REDIS", "DOORSTEP_REDIS__URL"),

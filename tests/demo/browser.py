@@ -1,7 +1,6 @@
 """A headless Chromium, driven over the DevTools protocol: as much of it as the tests of the page need."""
 
 import asyncio
-import base64
 import contextlib
 import json
 import shutil
@@ -11,7 +10,7 @@ from typing import Any
 
 from doorstep.development.processes import ServerProcess
 from tests.support.components import missing, used
-from tests.support.remote import WAIT_S, PageError, RemoteBrowser, RemoteTab
+from tests.support.remote import WAIT_S, PageError, RemoteBrowser, RemoteTab, save
 
 _FLAGS = (
     "--headless",
@@ -41,15 +40,11 @@ class Tab(RemoteTab):
     async def open(self, url: str) -> None:
         await self.call("Page.navigate", url=url)
 
-    async def reload(self) -> None:
-        """Load the page again; returns when the old one is gone and the new one is there."""
-        await self.evaluate("window.isOld = true")
+    async def preload(self, script: str) -> None:
+        await self.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
+    async def load_again(self) -> None:
         await self.call("Page.reload")
-        is_new = "!window.isOld && document.readyState === 'complete'"
-        try:
-            await self.until(is_new)
-        except PageError:  # the old page went while it was asked
-            await self.until(is_new)
 
     async def evaluate(self, expression: str, wait_s: float = WAIT_S) -> Any:
         flags: dict[str, Any] = {"awaitPromise": True, "returnByValue": True, "userGesture": True}
@@ -61,8 +56,10 @@ class Tab(RemoteTab):
     async def close(self) -> None:
         await self.call("Page.close")
 
-    async def size(self, width: int, height: int, *, dark: bool = False) -> None:
-        """The size of the window in CSS pixels, and the colour scheme that is preferred. Nothing moves."""
+    async def size(
+        self, width: int, height: int, *, dark: bool = False, forced_colours: bool = False
+    ) -> None:
+        """The same with the colours that are preferred; nothing moves."""
         await self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -73,24 +70,22 @@ class Tab(RemoteTab):
         preferences = {
             "prefers-color-scheme": "dark" if dark else "light",
             "prefers-reduced-motion": "reduce",
+            "forced-colors": "active" if forced_colours else "none",
         }
         features = [{"name": name, "value": value} for name, value in preferences.items()]
         await self.call("Emulation.setEmulatedMedia", features=features)
 
     async def screenshot(self, path: Path) -> None:
-        """What a user sees, as PNG."""
         answer = await self.call("Page.captureScreenshot", format="png")
-        await asyncio.to_thread(_write, path, base64.b64decode(answer["data"]))
+        await save(path, answer["data"])
 
     async def press(self, key: str, text: str = "") -> None:
-        """A key that goes down and up: `Tab`, `Enter` (text `\\r`), `ArrowDown`, …"""
         codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowDown": 40}
         common: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
         await self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
     async def choose(self, selector: str, files: Sequence[Path]) -> None:
-        """Choose files in the dialog of an `<input type=file>`."""
         root = (await self.call("DOM.getDocument"))["root"]["nodeId"]
         node = await self.call("DOM.querySelector", nodeId=root, selector=selector)
         await self.call("DOM.setFileInputFiles", nodeId=node["nodeId"], files=[str(file) for file in files])
@@ -142,8 +137,3 @@ async def chromium(directory: Path) -> AsyncIterator[Browser]:
             yield browser
     finally:
         process.kill()
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)

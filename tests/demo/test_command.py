@@ -39,10 +39,12 @@ def assert_check_passes(demo: DemoCommand) -> None:
     assert demo.survivors() == []
 
 
+@pytest.mark.alone
 def test_the_check_passes_on_the_embedded_servers(command: Command) -> None:
     assert_check_passes(command("--check"))
 
 
+@pytest.mark.alone
 def test_the_check_passes_on_a_real_kafka_and_valkey(
     command: Command, kafka_factory: KafkaFactory, valkey_factory: ValkeyFactory
 ) -> None:

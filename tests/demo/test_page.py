@@ -1,7 +1,7 @@
 """The page in a real browser, on the whole demo: what a teacher does, and what she sees."""
 
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from doorstep.development.valkey import ValkeyProcess
-from tests.demo.browser import Browser, Tab, chromium
+from tests.demo.browser import Tab
 from tests.demo.command import START_S, DemoCommand
+from tests.frontend.conftest import ARTIFACTS, BROWSERS, what_axe_finds
 from tests.frontend.middlebox import Middlebox, Mode
+from tests.support.remote import RemoteBrowser, RemoteTab
 
 pytestmark = pytest.mark.timeout(2 * START_S)
 
-ROOT = Path(__file__).parents[2]
-ARTIFACTS = ROOT / "build" / "artifacts"
 ASTRID, JONAS, MIRA = "teacher-astrid-berg", "teacher-jonas-ekstrom", "teacher-mira-haddad"
 
 FETCHED = "document.querySelector('#essays')?.ariaBusy === 'false'"
@@ -24,7 +24,6 @@ SAMPLES = "document.querySelector('.send button.main').click()"
 NO_ESSAYS = "document.querySelectorAll('.send .buttons button')[1].click()"
 CUT = "document.querySelectorAll('.network button')[0].click()"
 SILENT = "document.querySelectorAll('.network button')[1].click()"
-AXE = "axe.run().then(({violations}) => JSON.stringify(violations, null, 1))"
 
 COUNT_SOCKETS = """
 window.sockets = 0;
@@ -37,6 +36,13 @@ window.WebSocket = class extends Real {
 };
 """
 """Before anything else of the page: its sockets go to another port, and are counted."""
+
+NO_NETWORK = """
+window.isAway = true;
+const ask = fetch;
+window.fetch = (...asked) => (isAway ? Promise.reject(new TypeError("Failed to fetch")) : ask(...asked));
+"""
+"""No service is reached."""
 
 LOSE_AN_ANSWER = """
 const send = XMLHttpRequest.prototype.send;
@@ -70,11 +76,21 @@ def demo(valkey_of_demo: ValkeyProcess, tmp_path_factory: pytest.TempPathFactory
         assert command.survivors() == []
 
 
+in_firefox = pytest.mark.parametrize("browser", ["firefox"], indirect=True)
+in_both = pytest.mark.parametrize("browser", BROWSERS, indirect=True)
+
+
 @pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    """A Chromium with an empty profile."""
-    async with chromium(tmp_path) as running:
+async def browser(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RemoteBrowser]:
+    """A browser with an empty profile; Chromium where a test names none."""
+    async with BROWSERS[getattr(request, "param", "chromium")](tmp_path) as running:
         yield running
+
+
+def of_chromium(tab: RemoteTab) -> Tab:
+    """Can drop files, throttle the network, prefer dark."""
+    assert isinstance(tab, Tab)
+    return tab
 
 
 def state(*wanted: str) -> str:
@@ -101,7 +117,7 @@ def all_settled(files: int) -> str:
     return f"{rows()}.length === {files} && {under_way} === 0"
 
 
-async def fates(tab: Tab) -> dict[str, tuple[str, str]]:
+async def fates(tab: RemoteTab) -> dict[str, tuple[str, str]]:
     """By file name: status, and what the row says of it."""
     script = (
         f"{rows()}.map(row => [row.querySelector('.ds-name').textContent, row.dataset.status,"
@@ -110,23 +126,23 @@ async def fates(tab: Tab) -> dict[str, tuple[str, str]]:
     return {name: (status, text) for name, status, text in await tab.evaluate(script)}
 
 
-async def signed_in(browser: Browser, demo: DemoCommand, user_id: str, script: str = "") -> Tab:
+async def signed_in(browser: RemoteBrowser, demo: DemoCommand, user_id: str, script: str = "") -> RemoteTab:
     """A page of a teacher, connected, with all it has to show; `script` ran before it."""
     tab = await opened(browser, demo, user_id, script)
     await tab.until(f"{LIVE} && {FETCHED}")
     return tab
 
 
-async def opened(browser: Browser, demo: DemoCommand, user_id: str, script: str = "") -> Tab:
+async def opened(browser: RemoteBrowser, demo: DemoCommand, user_id: str, script: str = "") -> RemoteTab:
     """A page of a teacher; returns at once."""
     tab = await browser.tab()
     await tab.size(1280, 900)
-    await tab.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+    await tab.preload(script)
     await tab.open(f"{demo.url}/?teacher={user_id}")
     return tab
 
 
-async def count(tab: Tab, status: str = "") -> int:
+async def count(tab: RemoteTab, status: str = "") -> int:
     """How many files have this status."""
     return int(await tab.evaluate(f"{rows(status)}.length"))
 
@@ -146,9 +162,9 @@ def essays(directory: Path) -> list[Path]:
 
 
 async def test_a_teacher_drops_files_and_sees_each_become_an_essay(
-    browser: Browser, demo: DemoCommand, tmp_path: Path
+    browser: RemoteBrowser, demo: DemoCommand, tmp_path: Path
 ) -> None:
-    tab = await signed_in(browser, demo, ASTRID)
+    tab = of_chromium(await signed_in(browser, demo, ASTRID))
     other_tab = await signed_in(browser, demo, ASTRID)
     colleague = await signed_in(browser, demo, JONAS)
     await tab.drop(".ds-picker", essays(tmp_path))
@@ -164,9 +180,10 @@ async def test_a_teacher_drops_files_and_sees_each_become_an_essay(
     await tab.until(settled(3, 2))
 
 
-async def test_a_morning_arrives_is_measured_and_looks_well(browser: Browser, demo: DemoCommand) -> None:
+async def test_a_morning_arrives_is_measured_and_looks_well(
+    browser: RemoteBrowser, demo: DemoCommand
+) -> None:
     tab = await signed_in(browser, demo, MIRA)
-    await tab.evaluate((ROOT / "frontend/node_modules/axe-core/axe.min.js").read_text() + ";0")
     await look(tab, "empty")
     await tab.evaluate(SAMPLES)
     await tab.until(settled(30, 0))
@@ -192,32 +209,79 @@ async def test_a_morning_arrives_is_measured_and_looks_well(browser: Browser, de
     await look(tab, "cut")
 
 
-async def look(tab: Tab, name: str) -> None:
-    """Axe finds nothing and nothing is too wide, light, dark and on a phone; a picture of each is taken."""
-    for screen, width, dark in (
-        ("", 1280, False),
-        ("-dark", 1280, True),
-        ("-phone", 375, False),
-        ("-small", 320, True),
-    ):
-        await tab.size(width, 860, dark=dark)
-        found = await tab.evaluate(AXE)
+@in_firefox
+async def test_a_morning_looks_well_in_firefox(browser: RemoteBrowser, demo: DemoCommand) -> None:
+    tab = await signed_in(browser, demo, JONAS)
+    before = await count(tab)
+    await tab.evaluate(SAMPLES)
+    await tab.until(all_settled(before + 30))
+    await tab.until("document.querySelector('#shown').textContent === '30'")
+    await look(tab, "firefox-morning")
+    await tab.evaluate(f"{rows('assigned')}[0].querySelector('.act').focus()")
+    await tab.press("Enter", "\r")
+    await tab.until("document.querySelector('dialog').open")
+    later = await tab.evaluate(
+        "[...document.querySelectorAll('.steps .at')].slice(1).map(one => one.innerText)"
+    )
+    assert [text[:2] for text in later] == ["+ "] * 5, later
+    await look(tab, "firefox-way")
+    await tab.press("Escape")
+    await tab.until("document.activeElement.innerText === 'What happened?'")
+    await tab.evaluate(CUT)
+    await tab.until(state("waiting"))
+    await tab.evaluate(CUT)  # whole again
+    await tab.until(LIVE)
+
+
+SCREENS: Mapping[str, tuple[int, Mapping[str, bool]]] = {
+    "": (1280, {}),
+    "-dark": (1280, {"dark": True}),
+    "-forced-colours": (1280, {"forced_colours": True}),
+    "-phone": (375, {}),
+    "-small": (320, {"dark": True}),
+}
+"""Width in CSS pixels, and what the user prefers, of which Firefox can be told nothing."""
+
+
+async def look(tab: RemoteTab, name: str) -> None:
+    """Axe finds nothing and nothing is too wide; a picture of each screen is taken."""
+    for screen, (width, wishes) in SCREENS.items():
+        if isinstance(tab, Tab):
+            await tab.size(width, 860, **wishes)
+        elif wishes:
+            continue
+        else:
+            await tab.size(width, 860)
+        found = await what_axe_finds(tab)
         assert found == "[]", f"{name}{screen}: {found}"
         assert await tab.evaluate("document.documentElement.scrollWidth") <= width
         await tab.screenshot(ARTIFACTS / f"demo-{name}{screen}.png")
     await tab.size(1280, 900)
 
 
-async def test_what_happened_to_a_file_is_told_from_upload_to_paint(
-    browser: Browser, demo: DemoCommand, tmp_path: Path
+async def test_who_cant_reach_the_demo_is_told_so_and_tries_again(
+    browser: RemoteBrowser, demo: DemoCommand
 ) -> None:
-    tab = await signed_in(browser, demo, JONAS)
+    tab = await opened(browser, demo, ASTRID, NO_NETWORK)
+    await tab.until("document.querySelector('.start button') !== null")
+    await look(tab, "start")
+    await tab.evaluate("isAway = false")
+    await tab.evaluate("document.querySelector('.start button').focus()")
+    await tab.press("Enter", "\r")
+    await tab.until(LIVE)
+
+
+async def test_what_happened_to_a_file_is_told_from_upload_to_paint(
+    browser: RemoteBrowser, demo: DemoCommand, tmp_path: Path
+) -> None:
+    tab = of_chromium(await signed_in(browser, demo, JONAS))
     before = await count(tab)
     await tab.choose(".ds-picker input", essays(tmp_path)[:1])
     await tab.until(f"{rows('assigned')}.length > 0 && {rows()}.length === {before + 1}")
     await tab.evaluate("document.querySelector('tbody .act').focus()")
     await tab.press("Enter", "\r")
     await tab.until("document.querySelector('dialog').open")
+    await tab.until("document.querySelector('.steps li:last-child .what').textContent === 'On the screen'")
     steps = await tab.evaluate("[...document.querySelectorAll('.steps .what')].map(step => step.textContent)")
     assert (steps[0], steps[-2:]) == ("Chosen", ["The notification arrived", "On the screen"])
     ids = await tab.evaluate(
@@ -237,8 +301,9 @@ async def test_what_happened_to_a_file_is_told_from_upload_to_paint(
     await tab.until("document.activeElement === document.querySelector('tbody .act')")
 
 
+@in_firefox
 async def test_the_list_is_there_again_after_a_reload(
-    browser: Browser, demo: DemoCommand, tmp_path: Path
+    browser: RemoteBrowser, demo: DemoCommand, tmp_path: Path
 ) -> None:
     tab = await signed_in(browser, demo, JONAS)
     before = await count(tab)
@@ -250,7 +315,8 @@ async def test_the_list_is_there_again_after_a_reload(
     assert await fates(tab) == seen
 
 
-async def test_all_of_it_works_with_the_keyboard(browser: Browser, demo: DemoCommand) -> None:
+@in_both
+async def test_all_of_it_works_with_the_keyboard(browser: RemoteBrowser, demo: DemoCommand) -> None:
     tab = await signed_in(browser, demo, JONAS)
     order = []
     for _ in range(6):
@@ -272,7 +338,7 @@ async def test_all_of_it_works_with_the_keyboard(browser: Browser, demo: DemoCom
     await tab.until(f"{LIVE} && document.activeElement.value === '{MIRA}'")
 
 
-async def test_a_link_within_the_page_signs_in_nobody(browser: Browser, demo: DemoCommand) -> None:
+async def test_a_link_within_the_page_signs_in_nobody(browser: RemoteBrowser, demo: DemoCommand) -> None:
     tab = await signed_in(browser, demo, MIRA)
     await tab.evaluate("document.querySelector('.skip').click()")
     assert await tab.evaluate("document.activeElement.id") == "essays"
@@ -282,7 +348,7 @@ async def test_a_link_within_the_page_signs_in_nobody(browser: Browser, demo: De
 
 
 async def test_the_page_comes_back_when_its_holder_dies(
-    browser: Browser, demo: DemoCommand, tmp_path: Path
+    browser: RemoteBrowser, demo: DemoCommand, tmp_path: Path
 ) -> None:
     tab = await signed_in(browser, demo, ASTRID, COUNT_SOCKETS % {"port": "", "box": ""})
     before = await count(tab)
@@ -296,7 +362,7 @@ async def test_the_page_comes_back_when_its_holder_dies(
 
 
 async def test_a_reset_makes_the_page_fetch_its_state_again(
-    browser: Browser, demo: DemoCommand, valkey_of_demo: ValkeyProcess, tmp_path: Path
+    browser: RemoteBrowser, demo: DemoCommand, valkey_of_demo: ValkeyProcess, tmp_path: Path
 ) -> None:
     tab = await signed_in(browser, demo, MIRA)
     before = await count(tab)
@@ -310,7 +376,7 @@ async def test_a_reset_makes_the_page_fetch_its_state_again(
     await tab.until(f"{all_settled(before + 8)}")
 
 
-async def test_twelve_tabs_of_a_teacher_all_show_the_truth(browser: Browser, demo: DemoCommand) -> None:
+async def test_twelve_tabs_of_a_teacher_all_show_the_truth(browser: RemoteBrowser, demo: DemoCommand) -> None:
     first = await signed_in(browser, demo, MIRA)
     await first.evaluate(NO_ESSAYS)
     await first.until(
@@ -325,10 +391,11 @@ async def test_twelve_tabs_of_a_teacher_all_show_the_truth(browser: Browser, dem
 
 @pytest.mark.parametrize("mode", ["refuse", "cut"])
 async def test_where_websockets_are_blocked_the_page_shows_the_truth_and_storms_nobody(
-    browser: Browser, demo: DemoCommand, tmp_path: Path, mode: Mode
+    browser: RemoteBrowser, demo: DemoCommand, tmp_path: Path, mode: Mode
 ) -> None:
     gateway = urlsplit(demo.gateway_url)
-    async with Middlebox(gateway.netloc, mode) as box:
+    async with Middlebox(gateway.netloc) as box:
+        box.mode = mode
         script = COUNT_SOCKETS % {"port": f":{gateway.port}", "box": f":{box.port}"}
         tab = await opened(browser, demo, ASTRID, script)
         await tab.until(FETCHED)
@@ -339,9 +406,9 @@ async def test_where_websockets_are_blocked_the_page_shows_the_truth_and_storms_
 
 
 async def test_a_network_that_goes_silent_is_noticed_and_recovered_from(
-    browser: Browser, demo: DemoCommand, tmp_path: Path
+    browser: RemoteBrowser, demo: DemoCommand, tmp_path: Path
 ) -> None:
-    tab = await signed_in(browser, demo, JONAS)
+    tab = of_chromium(await signed_in(browser, demo, JONAS))
     other_tab = await signed_in(browser, demo, JONAS)
     before = await count(tab)
     await tab.call("Page.bringToFront")
@@ -352,8 +419,9 @@ async def test_a_network_that_goes_silent_is_noticed_and_recovered_from(
     await tab.until(f"{LIVE} && {all_settled(before + 1)}", wait_s=40)
 
 
+@in_firefox
 async def test_what_could_not_be_sent_goes_when_the_network_is_back_and_the_focus_stays(
-    browser: Browser, demo: DemoCommand
+    browser: RemoteBrowser, demo: DemoCommand
 ) -> None:
     tab = await signed_in(browser, demo, JONAS)
     before = await count(tab)
@@ -372,7 +440,7 @@ async def test_what_could_not_be_sent_goes_when_the_network_is_back_and_the_focu
 
 
 async def test_an_upload_whose_answer_was_lost_is_not_doubled_by_trying_again(
-    browser: Browser, demo: DemoCommand, tmp_path: Path
+    browser: RemoteBrowser, demo: DemoCommand, tmp_path: Path
 ) -> None:
     tab = await signed_in(browser, demo, ASTRID, LOSE_AN_ANSWER)
     before = await count(tab)
@@ -387,8 +455,10 @@ async def test_an_upload_whose_answer_was_lost_is_not_doubled_by_trying_again(
     await tab.until(f"{FETCHED} && {rows()}.length === {before + 1}")
 
 
-async def test_a_slow_upload_shows_how_far_it_is(browser: Browser, demo: DemoCommand, tmp_path: Path) -> None:
-    tab = await signed_in(browser, demo, JONAS)
+async def test_a_slow_upload_shows_how_far_it_is(
+    browser: RemoteBrowser, demo: DemoCommand, tmp_path: Path
+) -> None:
+    tab = of_chromium(await signed_in(browser, demo, JONAS))
     large = tmp_path / "large.txt"
     large.write_text("A long essay. " * 30_000)
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}

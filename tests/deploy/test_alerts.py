@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deploy.conftest import CHART, ROOT
 
@@ -35,3 +36,11 @@ def test_alerts_fire_when_they_should(promtool: str, tmp_path: Path) -> None:
     command = [promtool, "test", "rules", "alerts.test.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_is_seen_to_fire() -> None:
+    groups = yaml.safe_load((_FILES / "alerts.yaml").read_text())["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    cases = yaml.safe_load(Path(__file__).with_name("alerts.test.yaml").read_text())["tests"]
+    seen = {each["alertname"] for case in cases for each in case["alert_rule_test"] if each["exp_alerts"]}
+    assert alerts - seen == set()

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import pytest
 
 from tests.conftest import new_kafka, new_valkey
+from tests.support.kafka import delete_topics
 from tests.support.names import Names
 from tests.support.publisher import Publisher
 from tests.support.servers import KafkaServer, ValkeyServer
@@ -15,13 +16,20 @@ ServiceFactory = Callable[..., Service]
 Launch = Callable[..., AbstractContextManager[Service]]
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """A Kafka of the test module, whose topics get 8 partitions."""
+@pytest.fixture(scope="session")
+def _broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     server = new_kafka(tmp_path_factory.mktemp("kafka"), num_partitions="8")
-    server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def broker(_broker: KafkaServer) -> Iterator[KafkaServer]:
+    """A Kafka whose topics get 8 partitions, and are those of the test module: it begins with none."""
+    _broker.start()
+    yield _broker
+    _broker.start()
+    delete_topics(_broker.bootstrap)
 
 
 @pytest.fixture(scope="module")

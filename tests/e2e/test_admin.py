@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from doorstep.actors.runtime.last_words import SAID_NOTHING
 from tests.e2e.conftest import Launch
 from tests.support.components import missing, used
 from tests.support.service import Service
@@ -46,6 +47,21 @@ def test_the_metrics_are_those_of_the_manual(service: Service) -> None:
     manual = OPERATIONS.read_text().partition("## Metrics")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", manual, re.MULTILINE)
     assert sorted(rows) == sorted(types)
+
+
+MOVED_BY_A_CANARY = (
+    *("build_info", "consumer_append_seconds_count", "consumer_partitions", "consumer_records_total"),
+    *("gateway_handover_seconds_count", "log_reads_total", "loop_lag_seconds_count", "loop_tasks"),
+    *("process_cpu_seconds_total", "process_max_fds", "process_open_fds", "process_resident_memory_bytes"),
+    *("process_start_time_seconds", "process_virtual_memory_bytes", "redis_round_trip_seconds_count"),
+    *("pushes_total", "sent_bytes_total"),
+)
+
+
+@pytest.mark.parametrize("name", MOVED_BY_A_CANARY)
+def test_what_happens_is_counted(service: Service, name: str) -> None:
+    values = re.findall(rf"^doorstep_{name}\{{.*}} (\S+)$", service.ask("/metrics").decode(), re.MULTILINE)
+    assert max(map(float, values)) > 0
 
 
 def test_its_canary_comes_and_is_timed(service: Service) -> None:
@@ -87,13 +103,17 @@ def test_the_command_tells_people(service: Service) -> None:
 
 
 def test_an_actor_that_dies_is_seen_and_every_line_is_json(service: Service) -> None:
-    service.kill("Holder")
+    (holder,) = service.actors("Holder")
+    holder.kill()
     service.process.wait_until(lambda: "holder-0" in _restarted(service), what="a restart", timeout_s=60)
     service.wait_until_ready()
     lines = [json.loads(line) for line in service.process.log.read_text().splitlines()]
     assert all({"actor", "level", "event", "timestamp"} <= set(line) for line in lines)
     restarts = [line for line in lines if line["event"] == "actor_restarted"]
-    assert [(line["actor"], line["level"]) for line in restarts] == [("holder-0", "warning")]
+    told = [(line["actor"], line["level"], line["former_pid"], line["reason"]) for line in restarts]
+    assert told == [("holder-0", "warning", holder.pid, SAID_NOTHING)]
+    of_ray = [line["text"] for line in lines if line["event"] == "printed" and "worker died" in line["text"]]
+    assert [f"Worker PID: {holder.pid} " in text for text in of_ray] == [True]
     assert {line["event"] for line in lines if not re.fullmatch(r"[a-z0-9_]+", line["event"])} == set()
 
 

@@ -1,12 +1,15 @@
 """A Ray that was there before: what becomes of actors without it, and without the `serve` that began them."""
 
 import asyncio
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +19,11 @@ import pytest
 from doorstep.actors.control.own_ray import LOOPBACK_ONLY
 from doorstep.actors.placement.cell import HERE, node_of
 from doorstep.development.ports import free_port
+from tests.e2e.load import USERS, load_on, visitors_of
 from tests.support.browser import Browser
 from tests.support.names import Names
+from tests.support.plugin import FigureRecorder
+from tests.support.publisher import Publisher
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service
 
@@ -62,17 +68,30 @@ def service(
 
 
 def pids(service: Service) -> dict[str, int]:
-    return {name: actor["process"]["pid"] for name, actor in service.status()["actors"].items()}
+    """By name, the processes of the actors that answer."""
+    actors = service.status().get("actors", {}).items()
+    return {name: actor["process"]["pid"] for name, actor in actors if "process" in actor}
 
 
 def lines_of(service: Service, event: str) -> list[str]:
     """Its lines so far of this event."""
-    lines = [line for line in service.process.log.read_text().splitlines(keepends=True) if line[-1] == "\n"]
+    log = service.process.log
+    said = log.read_text() if log.exists() else ""
+    lines = [line for line in said.splitlines(keepends=True) if line[-1] == "\n"]
     return [line for line in lines if json.loads(line)["event"] == event]
 
 
-def wait_for(service: Service, event: str, times: int = 1) -> None:
-    service.process.wait_until(lambda: len(lines_of(service, event)) >= times, what=event, timeout_s=60)
+def outcome(service: Service) -> int | str:
+    """What becomes of a `serve` that is started now: its exit status, or `serving`."""
+    before = len(lines_of(service, "serving"))
+    service.process.start()
+    deadline = time.monotonic() + 60
+    while len(lines_of(service, "serving")) == before:
+        if not service.process.running:
+            return service.process.wait(0)
+        assert time.monotonic() < deadline, service.process.output()
+        time.sleep(0.05)
+    return "serving"
 
 
 def control_plane() -> psutil.Process:
@@ -107,35 +126,139 @@ def test_an_outage_of_its_control_plane_is_named_and_costs_nothing(service: Serv
 
 
 @pytest.mark.timeout(240)
-def test_the_same_actors_are_adopted_and_left_and_others_refused_or_replaced(service: Service) -> None:
+async def test_a_node_is_drained_over_a_while_and_takes_sockets_again(service: Service) -> None:
+    (node,) = {node_of(name) for name in pids(service)} - {HERE}
+    unknown = await asyncio.to_thread(service.run, "drain", "nowhere", "--over", "3s")
+    assert unknown.returncode == 2
+    assert f"there is no node 'nowhere'; there are: {node}" in unknown.stderr
+
+    async with contextlib.AsyncExitStack() as stack:
+        browsers = [Browser(service.address, f"user-{number}") for number in range(6)]
+        for browser in browsers:
+            await stack.enter_async_context(browser)
+        done = await asyncio.to_thread(service.run, "drain", "--over", "6s")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert service.probe("/readyz") == 503
+        await asyncio.to_thread(
+            service.process.wait_until,
+            lambda: service.status()["actors"][f"holder-0@{node}"]["connections"] == 0,
+            what="no connections",  # which /status learns a moment later
+            timeout_s=5,
+        )
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", service.port)
+        gone = [browser.journal.gone[0] for browser in browsers]
+        assert max(gone) - min(gone) > 2
+
+        cancelled = await asyncio.to_thread(service.run, "drain", node, "--cancel")
+        assert cancelled.returncode == 0, cancelled.stdout + cancelled.stderr
+        async with asyncio.timeout(20):
+            while {browser for browser in browsers if browser.journal.connects < 2}:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+    service.wait_until_ready()
+
+
+def test_another_spec_is_shown_and_another_fleet_refused(service: Service) -> None:
+    before = pids(service)
+    more = service.run("up", "--holders", "2")
+    assert more.returncode == 2
+    assert "holders: 1 in force, 2 wanted" in more.stderr
+    assert service.run("up", "--holders", "2", "--apply").returncode == 0
+    assert len(pids(service)) == len(before) + 1
+    assert service.run("up", "--apply").returncode == 0
+    assert pids(service) == before
+
+    second = service.changed(DOORSTEP_RAY__NAMESPACE="second").run("up")
+    assert second.returncode == 2
+    assert "has this Redis and prefix" in second.stderr
+    assert pids(service) == before
+
+
+@pytest.mark.timeout(240)
+def test_the_same_actors_are_adopted_and_left_and_others_refused(service: Service) -> None:
     first = pids(service)
     os.kill(service.process.pid, signal.SIGKILL)
     service.process.wait(10)
 
-    service.process.start()
-    wait_for(service, "actors_adopted")
-    wait_for(service, "serving", times=2)
+    assert outcome(service) == "serving"
+    assert lines_of(service, "actors_adopted"), "it did not say that it goes on with what is there"
+    assert pids(service) == first, "actors that are the same were replaced"
     assert service.stop(30) == 0
-    assert pids(service) == first
+    assert pids(service) == first, "adopted actors were ended with their second `serve`"
 
     changed = service.changed(DOORSTEP_HISTORY__MAX_COUNT="77")
-    changed.process.start()
-    assert changed.process.wait(60) == 2
-    digest = service.status()["actors"]["supervisor"]["process"]["digest"]
-    assert digest in lines_of(changed, "other_actors")[0]
+    assert outcome(changed) == 2, "actors with other settings were taken over"
+    assert pids(service) == first, "actors with other settings were replaced unasked"
+    theirs = service.status()["actors"]["supervisor"]["process"]["digest"]
+    (refusal,) = lines_of(changed, "other_actors")
+    digests = re.search(r"other settings: (\w+), ours are (\w+)", json.loads(refusal)["error"])
+    assert digests is not None, refusal
+    assert digests[1] == theirs != digests[2]
 
-    replacing = service.changed("--replace", DOORSTEP_HISTORY__MAX_COUNT="77")
-    replacing.process.start()
-    wait_for(replacing, "serving")
-    replacing.wait_until_ready()
-    second = pids(replacing)
-    assert set(second) == set(first)
-    assert not set(second.values()) & set(first.values())
-    os.kill(replacing.process.pid, signal.SIGKILL)
-    replacing.process.wait(10)
 
-    assert replacing.run("down").returncode == 0
-    assert not any(psutil.pid_exists(pid) for pid in second.values())
+async def probe(service: Service) -> None:
+    """Ask whether the node is ready, as a balancer does, until cancelled. Raises where it is not."""
+    while True:
+        assert await asyncio.to_thread(service.probe, "/readyz") == 200
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(240)
+async def test_all_actors_are_replaced_and_nobody_is_refused(
+    service: Service, publisher: Publisher, names: Names, record_figure: FigureRecorder
+) -> None:
+    before = await asyncio.to_thread(pids, service)
+    changed = service.changed(DOORSTEP_HISTORY__MAX_COUNT="77")
+    refused = await asyncio.to_thread(changed.run, "up")
+    assert refused.returncode == 2
+    assert "this is in force" in refused.stderr
+
+    async with load_on(service, publisher, names) as load, visitors_of(service) as visitors:
+        probing = asyncio.create_task(probe(service))
+        began = time.monotonic()
+        done = await asyncio.to_thread(changed.run, "up", "--apply")
+        took_s = time.monotonic() - began
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert load.connects() == [2] * USERS
+        assert not probing.done()
+        probing.cancel()
+    assert visitors.failed == []
+    record_figure("all actors replaced", f"{took_s:.1f} s, {visitors.welcomed} connects, none refused")
+
+    after = await asyncio.to_thread(pids, service)
+    marked = {name: name.replace("@", ".e2@") for name in before if "@" in name}
+    assert after.keys() == {*marked.values(), "consumer-0.e2", "supervisor"}
+    assert not any(map(psutil.pid_exists, before.values()))
+
+
+@pytest.mark.timeout(240)
+async def test_who_connects_while_a_killed_gateway_is_restarted_waits_for_it(service: Service) -> None:
+    """Only who was just let in is cut off."""
+    before = await asyncio.to_thread(pids, service)
+    (gateway, holder) = (
+        next(name for name in before if name.startswith(kind)) for kind in ("gateway", "holder")
+    )
+    heir = psutil.Process(before[holder])
+    await asyncio.to_thread(
+        service.process.wait_until,
+        lambda: service.port in {each.laddr.port for each in heir.net_connections()},
+        what="an heir",
+        timeout_s=10,
+    )
+    async with visitors_of(service) as visitors:
+        os.kill(before[gateway], signal.SIGKILL)
+        await asyncio.to_thread(
+            service.process.wait_until,
+            lambda: pids(service).get(gateway, before[gateway]) != before[gateway],
+            what="another gateway",
+            timeout_s=30,
+        )
+    assert [failure for failure in visitors.failed if "Refused" in failure] == []
+    assert len(visitors.failed) < 5
+
+    changed = service.changed(DOORSTEP_HISTORY__MAX_COUNT="77")
+    assert (await asyncio.to_thread(changed.run, "down")).returncode == 0
+    assert not any(map(psutil.pid_exists, before.values()))
 
 
 @pytest.mark.ray
@@ -147,7 +270,7 @@ def test_a_serve_that_looks_for_a_ray_that_is_not_there_can_be_stopped(
     ray = {"DOORSTEP_RAY__ADDRESS": nobody, LOOPBACK_ONLY: "0"}
     service = Service(tmp_path, nobody, f"redis://{nobody}", names.group(), ray)
     service.process.start()
-    looking = "Connecting to existing Ray cluster"
+    looking = '"ray_away"'
     service.process.wait_until(lambda: looking in service.process.output(), what=looking, timeout_s=60)
     os.kill(service.process.pid, ending)
     assert service.process.wait(10) == 0

@@ -76,5 +76,11 @@ def test_nobody_else_reads_its_files(service: Service) -> None:
     assert any((directory / "ray").glob("session_2*"))  # which Ray opens to everybody who gets there
 
 
+def test_no_dashboard_was_started(service: Service) -> None:
+    logs = directory_of(service) / "ray" / "session_latest" / "logs"
+    assert list(logs.glob("gcs_server.*"))
+    assert list(logs.glob("dashboard.*")) == []
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)

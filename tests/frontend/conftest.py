@@ -1,19 +1,25 @@
-"""What browser tests of `frontend/` need: its packages built, a Chromium, and a place to load pages from."""
+"""What browser tests of `frontend/` need: its packages built, browsers, and a place to load pages from."""
 
 import contextlib
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from tests.demo.browser import Browser, chromium
+from tests.demo.browser import chromium
 from tests.support.components import missing
+from tests.support.firefox import firefox
+from tests.support.remote import RemoteBrowser, RemoteTab
 
 ROOT = Path(__file__).parents[2]
 FRONTEND = ROOT / "frontend"
 ARTIFACTS = ROOT / "build" / "artifacts"
+BROWSERS: Mapping[str, Callable[[Path], contextlib.AbstractAsyncContextManager[RemoteBrowser]]] = {
+    "chromium": chromium,
+    "firefox": firefox,
+}
 
 
 def npm(*arguments: str, directory: Path = FRONTEND) -> None:
@@ -33,11 +39,18 @@ def built() -> Path:
     return FRONTEND
 
 
-@pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    """A Chromium with an empty profile."""
-    async with chromium(tmp_path) as running:
-        yield running
+@pytest.fixture(params=BROWSERS)
+async def browser(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RemoteBrowser]:
+    """Each browser, with an empty profile."""
+    async with BROWSERS[request.param](tmp_path) as started:
+        yield started
+
+
+async def what_axe_finds(tab: RemoteTab) -> str:
+    """As JSON: `[]` where everybody can use the page, as far as a program can tell."""
+    await tab.run((FRONTEND / "node_modules" / "axe-core" / "axe.min.js").read_text())
+    found = "axe.run().then(({violations}) => JSON.stringify(violations, null, 1))"
+    return str(await tab.evaluate(found))
 
 
 @contextlib.asynccontextmanager

@@ -11,22 +11,23 @@ _BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: cl
 
 
 class Middlebox:
-    """Forwards 127.0.0.1:`port` to a server, as its `mode` says.
+    """Forwards `host:port`, on this machine, to a server, as its `mode` says.
 
     To everything: `off` closes what was there and what comes, `silent` forwards nothing more, either way.
     To an upgrade only: `refuse` answers 502, `strip` forwards a plain GET, `hang` answers nothing, `cut`
     closes after 250 ms.
     """
 
-    def __init__(self, target: str, mode: Mode = "through") -> None:
+    def __init__(self, target: str, host: str = "127.0.0.1") -> None:
         """`target` is `host:port`."""
+        self.host = host
         self.port = 0
-        self._host, _, port = target.partition(":")
+        self._target_host, _, port = target.partition(":")
         self._target_port = int(port)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
-        self.mode = mode
+        self.mode = "through"
 
     @property
     def mode(self) -> Mode:
@@ -49,7 +50,7 @@ class Middlebox:
             task.cancel()
 
     async def __aenter__(self) -> "Middlebox":
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, self.host, 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -84,7 +85,7 @@ class Middlebox:
     async def _forward(
         self, head: bytes, mode: Mode, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        answers, requests = await asyncio.open_connection(self._host, self._target_port)
+        answers, requests = await asyncio.open_connection(self._target_host, self._target_port)
         pumps = {
             asyncio.create_task(self._pump(reader, requests, head)),
             asyncio.create_task(self._pump(answers, writer)),

@@ -3,18 +3,21 @@
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
 
 import aiohttp
+import psutil
 import pytest
 
 from doorstep.development.ports import free_port, is_open
 from doorstep.development.processes import ServerProcess
-from tests.demo.browser import Browser, Tab
 from tests.demo.command import START_S, DemoCommand
-from tests.frontend.conftest import ARTIFACTS, FRONTEND, npm
+from tests.frontend.conftest import ARTIFACTS, FRONTEND, npm, what_axe_finds
 from tests.frontend.guide import GUIDE, Block, Project, blocks_of, section
+from tests.support.remote import RemoteBrowser, RemoteTab
 
 pytestmark = pytest.mark.timeout(2 * START_S)
 
@@ -59,30 +62,50 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoCommand]:
         command.end(signal.SIGTERM)
 
 
-@contextmanager
-def preview(directory: Path, log: Path, demo: DemoCommand) -> Iterator[str]:
-    """Where the built pages of a Vite project are, behind the proxy of its own configuration."""
-    port = free_port()
-    vite = (FRONTEND / "node_modules" / "vite" / "bin" / "vite.js").as_posix()
-    command = ["node", vite, "preview", "--port", str(port), "--strictPort", "--host", "127.0.0.1"]
-    addresses = {"DOORSTEP_URL": demo.gateway_url, "SERVICES_URL": demo.url}
-    process = ServerProcess(command, log=log, env=addresses, cwd=directory)
-    process.start()
-    try:
-        process.wait_until(lambda: is_open(port), what="Vite", timeout_s=30)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
+class Vite:
+    """A server of a Vite project: `preview` of the built page, `dev` of its sources as they are."""
+
+    def __init__(self, directory: Path, log: Path, demo: DemoCommand, command: str = "preview") -> None:
+        self._port = free_port()
+        vite = (FRONTEND / "node_modules" / "vite" / "bin" / "vite.js").as_posix()
+        options = ["--port", str(self._port), "--strictPort", "--host", "127.0.0.1"]
+        addresses = {"DOORSTEP_URL": demo.gateway_url, "SERVICES_URL": demo.url}
+        self._process = ServerProcess(
+            ["node", vite, command, *options], log=log, env=addresses, cwd=directory
+        )
+        self._gateway_port = urlsplit(demo.gateway_url).port
+
+    def __enter__(self) -> Self:
+        self._process.start()
+        self._process.wait_until(lambda: is_open(self._port), what="Vite", timeout_s=30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def connections(self) -> int:
+        """How many its pages have to Doorstep, which come through its proxy."""
+        mine = psutil.Process(self._process.pid).net_connections("tcp4")
+        return sum(
+            1
+            for each in mine
+            if each.raddr and each.raddr.port == self._gateway_port and each.status == psutil.CONN_ESTABLISHED
+        )
 
 
 @pytest.fixture
 def page(project: Project, demo: DemoCommand, tmp_path: Path) -> Iterator[str]:
     """Where the stranger's page is."""
-    with preview(project.directory, tmp_path / "vite.log", demo) as address:
-        yield address
+    with Vite(project.directory, tmp_path / "vite.log", demo) as vite:
+        yield vite.url
 
 
-async def teacher(browser: Browser, page: str) -> Tab:
+async def teacher(browser: RemoteBrowser, page: str) -> RemoteTab:
     """A tab of the page, live."""
     tab = await browser.tab()
     await tab.size(1280, 900)
@@ -92,60 +115,91 @@ async def teacher(browser: Browser, page: str) -> Tab:
 
 
 def essays(directory: Path, count: int) -> list[Path]:
-    """So many essays, and one file that is none."""
-    files = [directory / f"Åsa's essay {number}.txt" for number in range(1, count + 1)]
+    """So many essays, and one file that is none. Names have that of the directory, which no test shares."""
+    files = [directory / f"Åsa's essay {number}, {directory.name}.txt" for number in range(1, count + 1)]
     for file in files:
         file.write_text(f"This is {file.name}.")
-    empty = directory / "empty.txt"
+    empty = directory / f"empty, {directory.name}.txt"
     empty.write_text("")
     return [*files, empty]
 
 
-ROWS = "[...document.querySelectorAll('.ds-batch tbody tr')]"
-SETTLED = f"{ROWS}.filter(row => /assigned|failed/.test(row.dataset.status))"
+def rows(directory: Path, status: str = ".") -> str:
+    """JavaScript: the rows of these files; those of a status, as a regular expression."""
+    is_ours = f"row.innerText.includes('{directory.name}') && /{status}/.test(row.dataset.status)"
+    return f"[...document.querySelectorAll('.ds-batch tbody tr')].filter(row => {is_ours})"
 
 
-async def test_files_become_essays_on_the_strangers_page(page: str, browser: Browser, tmp_path: Path) -> None:
+def settled(directory: Path, count: int) -> str:
+    """JavaScript: whether it is known of so many files what has become of them."""
+    return f"{rows(directory, 'assigned|failed')}.length === {count}"
+
+
+@pytest.mark.alone
+async def test_files_become_essays_on_the_strangers_page(
+    page: str, browser: RemoteBrowser, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     tab = await teacher(browser, page)
     await tab.choose("input[type=file]", essays(tmp_path, 12))
-    await tab.until(f"{SETTLED}.length === 13")
-    assert await tab.evaluate(f"{ROWS}.length") == 13
-    assert await tab.evaluate(f"{ROWS}.filter(row => row.dataset.status === 'assigned').length") == 12
-    failure = "empty.txt: The file has no text in it."
+    await tab.until(settled(tmp_path, 13))
+    assert await tab.evaluate(f"{rows(tmp_path)}.length") == 13
+    assert await tab.evaluate(f"{rows(tmp_path, 'assigned')}.length") == 12
+    failure = f"empty, {tmp_path.name}.txt: The file has no text in it."
     errors = await tab.evaluate("document.querySelector('.ds-errors').innerText")
     assert errors == f"1 file failed\n{failure} EMPTY_CONTENT"
     assert failure in await tab.evaluate("document.querySelector('.notice').innerText")
     assert await tab.evaluate("support.paintMs(0.99)") < 500
-    await tab.screenshot(ARTIFACTS / "guide.png")
-    shown = await tab.evaluate(f"{ROWS}.map(row => row.innerText)")
+    await tab.screenshot(ARTIFACTS / f"guide-{request.node.callspec.params['browser']}.png")
+    assert await what_axe_finds(tab) == "[]"
+    shown = await tab.evaluate(f"{rows(tmp_path)}.map(row => row.innerText)")
     later = await teacher(browser, page)
-    await later.until(f"{SETTLED}.length === 13")
-    assert await later.evaluate(f"{ROWS}.map(row => row.innerText)") == shown
+    await later.until(settled(tmp_path, 13))
+    assert await later.evaluate(f"{rows(tmp_path)}.map(row => row.innerText)") == shown
 
 
-async def test_a_second_device_sees_the_same(page: str, browser: Browser, tmp_path: Path) -> None:
+@pytest.mark.parametrize("browser", ["chromium"], indirect=True)
+async def test_a_second_device_sees_the_same(page: str, browser: RemoteBrowser, tmp_path: Path) -> None:
     one, other = [await teacher(browser, f"{page}/?user=teacher-mira-haddad") for _ in range(2)]
     await one.choose("input[type=file]", essays(tmp_path, 3))
-    await one.until(f"{SETTLED}.length === 4")
-    await other.until(f"{SETTLED}.length === 4")
+    await one.until(settled(tmp_path, 4))
+    await other.until(settled(tmp_path, 4))
 
 
-async def test_twelve_tabs_of_a_teacher_are_all_live(page: str, browser: Browser, tmp_path: Path) -> None:
+async def test_where_strict_mode_mounts_twice_there_is_one_connection_and_nothing_twice(
+    project: Project, demo: DemoCommand, browser: RemoteBrowser, tmp_path: Path
+) -> None:
+    with Vite(project.directory, tmp_path / "vite.log", demo, "dev") as vite:
+        tab = await teacher(browser, vite.url)
+        states = await tab.evaluate("support.entries().flatMap(it => it.status?.state ?? [])")
+        assert states == ["connecting", "stopped", "connecting", "live"]
+        await tab.choose("input[type=file]", essays(tmp_path, 3))
+        await tab.until(settled(tmp_path, 4))
+        ids = await tab.evaluate("support.entries().flatMap(it => it.notification?.id ?? [])")
+        assert len(ids) == len(set(ids)) == 4
+        assert await tab.evaluate(f"{rows(tmp_path)}.length") == 4
+        assert vite.connections() == 1
+
+
+@pytest.mark.parametrize("browser", ["chromium"], indirect=True)
+async def test_twelve_tabs_of_a_teacher_are_all_live(
+    page: str, browser: RemoteBrowser, tmp_path: Path
+) -> None:
     tabs = [await teacher(browser, f"{page}/?user=teacher-jonas-ekstrom") for _ in range(12)]
     await tabs[3].choose("input[type=file]", essays(tmp_path, 2))
     for tab in tabs:
-        await tab.until(f"{SETTLED}.length === 3")
+        await tab.until(settled(tmp_path, 3))
 
 
 async def test_the_examples_are_live_after_ten_lines(
-    built: Path, demo: DemoCommand, browser: Browser, tmp_path: Path
+    built: Path, demo: DemoCommand, browser: RemoteBrowser, tmp_path: Path
 ) -> None:
     npm("run", "build", "--workspace", "@doorstep/examples", directory=built)
-    with preview(built / "examples", tmp_path / "vite.log", demo) as address:
+    with Vite(built / "examples", tmp_path / "vite.log", demo) as vite:
         for example in ("plain", "vue", "svelte"):
             tab = await browser.tab()
-            await tab.open(f"{address}/{example}/index.html")
+            await tab.open(f"{vite.url}/{example}/index.html")
             await tab.until("document.querySelector('main p')?.textContent === 'live'")
+            assert await what_axe_finds(tab) == "[]", example
 
 
 async def test_what_the_gateway_serves_is_the_contract(demo: DemoCommand) -> None:

@@ -116,10 +116,19 @@ async def test_expired_forged_and_malformed_tokens_are_refused(make: Callable[[]
         {"alg": "HS256", "crit": ["b64"], "b64": False},
         {"alg": "HS256", "b64": False},
         {"alg": "HS256", "kid": 7},
+        {"alg": "RS256", "kid": ["rsa-1"]},
+        {"alg": ["RS256"], "kid": "rsa-1"},
     ],
 )
-async def test_a_header_that_asks_for_something_else_is_refused(header: dict[str, Any]) -> None:
-    assert (await refusal(with_secret(), forged(header, good_claims()))).code == "token_invalid"
+async def test_a_header_that_asks_for_something_else_is_refused(
+    provider: IdentityProvider, header: dict[str, Any]
+) -> None:
+    """Whatever tokens are verified by; where a newer key might fit, it can't be judged yet."""
+    forgery = forged(header, good_claims())
+    assert (await refusal(with_secret(), forgery)).code == "token_invalid"
+    for authenticator in (with_keys(provider), with_keys(provider, hs256_secret=SecretStr(SECRET))):
+        unjudged = {"auth_unavailable"} if header == {"alg": "RS256"} else set()
+        assert (await refusal(authenticator, forgery)).code in {"token_invalid"} | unjudged
 
 
 @pytest.mark.parametrize("signature", ["", ".", "AAAA"])
@@ -216,7 +225,7 @@ _VALUES: st.SearchStrategy[object] = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.dictionaries(_NAMES, _VALUES, max_size=3),
     st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "b64"]), _VALUES, max_size=1),
@@ -436,7 +445,7 @@ def test_an_unsafe_setup_does_not_start(auth: AuthSettings, hint: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.one_of(
         st.text(max_size=200),

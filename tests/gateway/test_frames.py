@@ -25,6 +25,8 @@ from doorstep.gateway.frames import (
 from tests.gateway.wire import frame
 from tests.support.fuzz import fuzz
 
+pytestmark = pytest.mark.patient
+
 MAX = 300
 
 
@@ -120,6 +122,7 @@ def random_frames(chance: random.Random) -> bytes:
 
 
 @pytest.mark.fuzz
+@pytest.mark.usefixtures("without_coverage")
 def test_random_frames_are_read_alike_however_they_are_cut() -> None:
     ends = set()
     for chance in fuzz():

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from doorstep.development.processes import ServerProcess
 from doorstep.gateway import handover
 from doorstep.gateway.handover import HandoverError, NoAnswerError, Parcel, Receiver, Sender
+from doorstep.gateway.unix_listener import NotPrivateError
 
 # A socket that is left to the garbage collector counts as forgotten.
 pytestmark = pytest.mark.filterwarnings(
@@ -402,7 +403,7 @@ def open_directory(private_directory: Path) -> Path:
 
 
 async def test_a_directory_that_others_can_enter_is_refused(open_directory: Path) -> None:
-    with pytest.raises(HandoverError, match="chmod 700"):
+    with pytest.raises(NotPrivateError, match="chmod 700"):
         await Receiver(open_directory / "holder", Inbox().put).start()
 
 
@@ -410,7 +411,7 @@ async def test_a_directory_of_another_user_is_refused(
     private_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: private_directory.stat().st_uid + 1)
-    with pytest.raises(HandoverError, match="no directory of this user"):
+    with pytest.raises(NotPrivateError, match="no directory of this user"):
         await Receiver(private_directory / "holder", Inbox().put).start()
 
 

@@ -17,6 +17,8 @@ from doorstep.gateway.head import (
 from doorstep.gateway.upgrade import is_websocket_upgrade, switching_protocols
 from tests.gateway.wire import request
 
+pytestmark = pytest.mark.patient
+
 WRONG_HOSTS = [
     "",
     " ",

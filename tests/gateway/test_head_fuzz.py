@@ -64,6 +64,7 @@ def look_at(head: Head) -> None:
 
 
 @pytest.mark.fuzz
+@pytest.mark.usefixtures("without_coverage")
 def test_random_heads_are_read_or_refused() -> None:
     ends: Counter[int | str] = Counter()
     for chance in fuzz():

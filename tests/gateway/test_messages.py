@@ -26,6 +26,22 @@ TERMS = messages.Terms(
 
 
 @pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b'{"event":"e","correlation_id":"c-\xc3\xa9"}', "c-é"),
+        (b'{"event":"e"}', None),
+        (b'{"correlation_id":7}', None),
+        (b"[1]", None),
+        (b"7", None),
+        (b"", None),
+        (b"\xff", None),
+    ],
+)
+def test_a_notification_says_by_which_id_it_is_followed(payload: bytes, expected: str | None) -> None:
+    assert messages.correlation_id_in(payload) == expected
+
+
+@pytest.mark.parametrize(
     ("message", "expected"),
     [
         (

@@ -157,7 +157,13 @@ async def test_the_endpoint_is_where_the_client_came_to(node: Node) -> None:
 
 @pytest.mark.parametrize("target", ["/healthz", "/v1/ws", "/v1/notifications", "/nope"])
 @pytest.mark.parametrize(
-    "header", ["Content-Length: 1", "Transfer-Encoding: chunked", "Transfer-Encoding: x"]
+    "header",
+    [
+        "Content-Length: 1",
+        "Transfer-Encoding: chunked",
+        "Transfer-Encoding: x",
+        "Content-Encoding: gzip\r\nContent-Length: 9",
+    ],
 )
 async def test_nobody_takes_a_body(node: Node, target: str, header: str) -> None:
     """Refused at its head, before anything of it is read."""
@@ -170,14 +176,18 @@ async def test_a_body_without_end_is_cut_off(node: Node) -> None:
     head = request("/healthz", "Transfer-Encoding: chunked", method="POST")
     async with open_client(node) as (_, writer):
         writer.write(head)
-        with pytest.raises(ConnectionError):
-            await _send_without_end(writer, b"1\r\nx\r\n" * 1000)
+        assert await _sent_without_end(writer, b"1\r\nx\r\n" * 1000) < 64 << 20
 
 
-async def _send_without_end(writer: asyncio.StreamWriter, data: bytes) -> None:
-    while True:
-        writer.write(data)
-        await writer.drain()
+async def _sent_without_end(writer: asyncio.StreamWriter, data: bytes) -> int:
+    """How many bytes were taken until the connection was cut."""
+    sent = 0
+    with suppress(ConnectionError):
+        while True:
+            writer.write(data)
+            await writer.drain()
+            sent += len(data)
+    return sent
 
 
 @pytest.mark.parametrize("target", ["/healthz", "/v1/notifications", "/nope", "/broken"])
@@ -640,7 +650,7 @@ async def test_without_free_descriptors_clients_wait(
     assert caplog.text == ""
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["/v1/ws", "/v1/notifications", "/healthz", "*", ""]),
     st.lists(
@@ -656,6 +666,7 @@ async def test_without_free_descriptors_clients_wait(
                     "Content-Length: -1",
                     "Transfer-Encoding: chunked",
                     "Transfer-Encoding: gzip",
+                    "Content-Encoding: deflate",
                     "Expect: 100-continue",
                     "Authorization: Bearer a.b.c",
                     "Origin: \xff",
@@ -673,13 +684,18 @@ async def test_any_request_ends_in_an_answer_or_a_closed_connection(
 ) -> None:
     faults: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
-    async with running(private_directory, head_timeout_s=0.2) as node, open_client(node) as (reader, writer):
-        writer.write(request(target, *headers, method=method) + body)
-        writer.write_eof()
-        with suppress(ConnectionError):
-            data = await asyncio.wait_for(reader.read(), 10)
-            assert data == b"" or data.startswith(b"HTTP/1.")
-        assert node.holder.parcels == []
+    with capture_logs() as lines:
+        async with (
+            running(private_directory, head_timeout_s=0.2) as node,
+            open_client(node) as (reader, writer),
+        ):
+            writer.write(request(target, *headers, method=method) + body)
+            writer.write_eof()
+            with suppress(ConnectionError):
+                data = await asyncio.wait_for(reader.read(), 10)
+                assert data == b"" or data.startswith(b"HTTP/1.")
+            assert node.holder.parcels == []
+    assert {line["event"] for line in lines} <= {"request_refused"}  # and never a traceback
     assert faults == []
 
 

@@ -88,6 +88,9 @@ def test_a_file_without_a_secret_does_not_start(file: Path, text: str) -> None:
         Authenticator(AuthSettings(hs256_secrets_file=file))
 
 
-def test_a_file_that_is_not_there_does_not_start(tmp_path: Path) -> None:
-    with pytest.raises(AuthSetupError, match="nowhere"):
-        Authenticator(AuthSettings(hs256_secrets_file=tmp_path / "nowhere"))
+def test_a_file_that_can_not_be_read_does_not_start(tmp_path: Path) -> None:
+    noise = tmp_path / "noise"
+    noise.write_bytes(b"\xff" * 40)
+    for file in (tmp_path / "nowhere", tmp_path, noise):
+        with pytest.raises(AuthSetupError, match=rf"DOORSTEP_AUTH__HS256_SECRETS_FILE: {file} can't be read"):
+            Authenticator(AuthSettings(hs256_secrets_file=file))

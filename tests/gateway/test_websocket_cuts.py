@@ -7,6 +7,8 @@ import pytest
 from tests.gateway.socket_server import RawClient, raw_client, serving
 from tests.gateway.wire import CLOSE, CONT, PING, PONG, TEXT, Got, frame
 
+pytestmark = pytest.mark.patient
+
 LONG = b"long text: " + b"x" * 300
 NORMAL = b"\x03\xe8"
 

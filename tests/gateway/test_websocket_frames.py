@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 from tests.gateway.socket_server import ANSWER, Owner
 from tests.gateway.wire import CONT, PING, TEXT, Got, frame, read_frame
+
+pytestmark = pytest.mark.patient
 
 LIMITS = SocketLimits(max_frame_bytes=300)
 
@@ -62,7 +65,7 @@ def frames_of(text: str, places: Sequence[int], pings: Sequence[bytes]) -> bytes
     return b"".join(parts)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_message, max_size=5), st.lists(st.integers(min_value=0), max_size=6))
 async def test_valid_messages_arrive_whole_and_in_order_however_they_are_cut(
     messages: list[tuple[str, list[int], list[bytes]]], places: list[int]
@@ -93,7 +96,7 @@ _frame = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.one_of(_frame, st.binary(max_size=30)), max_size=8),
     st.lists(st.integers(min_value=0), max_size=4),

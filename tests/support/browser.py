@@ -24,6 +24,8 @@ class Journal:
     resets: list[str] = field(default_factory=list)
     """Their reasons, whether they came with a welcome or alone."""
     connects: int = 0
+    gone: list[float] = field(default_factory=list)
+    """Monotonic seconds at which it was told to come back."""
 
     @property
     def seqs(self) -> list[int]:
@@ -47,13 +49,18 @@ class Browser:
         cursor: str | None = None,
         audience: str | None = None,
         retry_s: float = 0.1,
+        patience_s: float = 20,
+        source: str | None = None,
     ) -> None:
-        """`retry_s`: the longest pause before it connects again."""
+        """`retry_s`: the longest pause before it connects again. `patience_s`: how often it pings, and how
+        long it waits for an answer, also of a handshake. `source`: its own address."""
         self.user_id = user_id
         self.journal = Journal()
         self.cursor = cursor
         self._address = address
         self._retry_s = retry_s
+        self._patience_s = patience_s
+        self._source = source
         self._claims = {} if audience is None else {"aud": audience}
         self._welcomed = asyncio.Event()
         self._got_more = asyncio.Event()
@@ -105,7 +112,15 @@ class Browser:
         query = "" if self.cursor is None else f"?cursor={self.cursor}"
         protocols: Any = ["doorstep.v1", f"bearer.{token_for(self.user_id, claims=self._claims)}"]
         async with connect(
-            f"ws://{self._address}/v1/ws{query}", subprotocols=protocols, compression=None, max_size=None
+            f"ws://{self._address}/v1/ws{query}",
+            subprotocols=protocols,
+            compression=None,
+            max_size=None,
+            ping_interval=self._patience_s,
+            ping_timeout=self._patience_s,
+            open_timeout=self._patience_s,
+            close_timeout=self._patience_s,
+            local_addr=None if self._source is None else (self._source, 0),
         ) as self._socket:
             async for message in self._socket:
                 self._take(json.loads(message))
@@ -116,6 +131,8 @@ class Browser:
             self._welcomed.set()
             if message["data"]["reset"] is not None:
                 self.journal.resets.append(message["data"]["reset"])
+        elif message["event"] == "doorstep.reconnect":
+            self.journal.gone.append(monotonic())
         elif message["event"] == "doorstep.reset":
             self.journal.resets.append(message["data"]["reason"])
         elif "seq" in message:

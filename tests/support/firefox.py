@@ -4,16 +4,19 @@ import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from doorstep.development.processes import ServerProcess
 from tests.support.components import missing, used
-from tests.support.remote import WAIT_S, PageError, RemoteBrowser, RemoteTab
+from tests.support.remote import WAIT_S, PageError, RemoteBrowser, RemoteTab, save
 
 _AS_JSON = "(async () => JSON.stringify(await (%s)))()"
 """BiDi has its own words for the types of JavaScript; JSON is what Chromium answers, too."""
+
+_KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Escape": "\ue00c", "ArrowDown": "\ue015"}
+"""As WebDriver writes keys that are no characters."""
 
 
 class FirefoxTab(RemoteTab):
@@ -23,8 +26,21 @@ class FirefoxTab(RemoteTab):
         self._browser = browser
         self._context = context
 
+    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """A command of the protocol for this page. Raises `PageError` with what the browser says."""
+        return await self._browser.call(method, context=self._context, **parameters)
+
     async def open(self, url: str) -> None:
-        await self._browser.call("browsingContext.navigate", context=self._context, url=url, wait="none")
+        await self.call("browsingContext.navigate", url=url, wait="none")
+
+    async def preload(self, script: str) -> None:
+        function = f"() => {{{script}}}"
+        await self._browser.call(
+            "script.addPreloadScript", functionDeclaration=function, contexts=[self._context]
+        )
+
+    async def load_again(self) -> None:
+        await self.call("browsingContext.reload", wait="none")
 
     async def evaluate(self, expression: str, wait_s: float = WAIT_S) -> Any:
         answer = await self._browser.call(
@@ -39,8 +55,25 @@ class FirefoxTab(RemoteTab):
             raise PageError(f"{expression}: {answer['exceptionDetails']['text']}")
         return json.loads(answer["result"].get("value", "null"))
 
+    async def size(self, width: int, height: int) -> None:
+        await self.call("browsingContext.setViewport", viewport={"width": width, "height": height})
+
+    async def screenshot(self, path: Path) -> None:
+        answer = await self.call("browsingContext.captureScreenshot")
+        await save(path, answer["data"])
+
+    async def press(self, key: str, text: str = "") -> None:
+        strokes = [{"type": kind, "value": _KEYS[key]} for kind in ("keyDown", "keyUp")]
+        actions = [{"type": "key", "id": "keyboard", "actions": strokes}]
+        await self.call("input.performActions", actions=actions)
+
+    async def choose(self, selector: str, files: Sequence[Path]) -> None:
+        found = await self.call("browsingContext.locateNodes", locator={"type": "css", "value": selector})
+        element = {"sharedId": found["nodes"][0]["sharedId"]}
+        await self.call("input.setFiles", element=element, files=[str(file) for file in files])
+
     async def close(self) -> None:
-        await self._browser.call("browsingContext.close", context=self._context)
+        await self.call("browsingContext.close")
 
 
 class Firefox(RemoteBrowser):

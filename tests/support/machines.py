@@ -37,26 +37,48 @@ TEMPORARY = {"RAY_TMPDIR": "/mnt"}
 class Machine:
     """One machine. Nothing of it is left when it is switched off."""
 
-    def __init__(self, address: str, directory: Path) -> None:
-        """`directory`, of this machine, gets its logs."""
+    def __init__(self, address: str, directory: Path, bridge: str, interface: str) -> None:
+        """`directory`, of this machine, gets its logs; `interface` is our end of its cable."""
         self.address = address
+        self._bridge = bridge
+        self._interface = interface
         self._directory = directory
         life = ["unshare", "--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "sh", "-c", _LIFE]
         self._life = ServerProcess(life, log=directory / f"{address}.log")
 
-    def switch_on(self, bridge: str, interface: str) -> None:
-        """Start it, and connect it to the bridge."""
+    def switch_on(self) -> None:
+        """Start it, and connect it to the bridge. It knows nothing of an earlier life."""
+        self._life.log.unlink(missing_ok=True)
         self._life.start()
         self._life.wait_until(lambda: self._life.output() == "ready", timeout_s=_START_S)
         peer = ("peer", "name", "eth0", "netns", str(self._init.pid))
-        _ip("link", "add", interface, "type", "veth", *peer)
-        _ip("link", "set", interface, "master", bridge, "up")
+        _ip("link", "add", self._interface, "type", "veth", *peer)
+        _ip("link", "set", self._interface, "master", self._bridge, "up")
         self.run("ip", "address", "add", f"{self.address}/24", "dev", "eth0")
         self.run("ip", "link", "set", "eth0", "up")
 
     def switch_off(self) -> None:
-        """Pull the plug."""
+        """Pull the plug of the machine."""
         self._life.kill()
+        subprocess.run(["ip", "link", "delete", self._interface], capture_output=True, check=False)
+
+    def cut_off(self) -> None:
+        """Pull the plug of its network: nobody is told."""
+        _ip("link", "set", self._interface, "down")
+
+    def connect(self) -> None:
+        """Plug it in again."""
+        _ip("link", "set", self._interface, "up")
+
+    def lose(self, *addresses: str) -> None:
+        """Nothing gets from it to these any more."""
+        for address in addresses:
+            self.run("ip", "route", "add", "blackhole", f"{address}/32")
+
+    def find(self, *addresses: str) -> None:
+        """It does again."""
+        for address in addresses:
+            self.run("ip", "route", "delete", "blackhole", f"{address}/32")
 
     def run(self, *command: str, env: Mapping[str, str] | None = None) -> str:
         """Run a command on it; what it printed. Raises `AssertionError` where it fails."""
@@ -106,12 +128,15 @@ def machines(number: int, directory: Path) -> Iterator[tuple[str, list[Machine]]
     with ExitStack() as stack:
         stack.callback(_remove_interfaces, lambda pid: pid == os.getpid())
         _ip("link", "add", bridge, "type", "bridge")
-        _ip("address", "add", f"{net}.1/24", "dev", bridge)
+        for last in (1, 200):
+            _ip("address", "add", f"{net}.{last}/24", "dev", bridge)
         _ip("link", "set", bridge, "up")
-        made = [Machine(f"{net}.{which + 2}", directory) for which in range(number)]
-        for which, machine in enumerate(made):
+        made = [
+            Machine(f"{net}.{which + 2}", directory, bridge, f"{bridge}.{which}") for which in range(number)
+        ]
+        for machine in made:
             stack.callback(machine.switch_off)
-            machine.switch_on(bridge, f"{bridge}.{which}")
+            machine.switch_on()
         yield f"{net}.1", made
 
 
@@ -128,8 +153,9 @@ def _ip(*arguments: str) -> None:
 
 
 def _is_called(process: psutil.Process, name: str) -> bool:
+    """An actor is called `ray::HolderProcess.report` while it does that."""
     try:
-        return name in (process.name(), *process.cmdline()[:1])
+        return name in (process.name(), *(title.partition(".")[0] for title in process.cmdline()[:1]))
     except psutil.Error:
         return False
 

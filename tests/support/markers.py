@@ -6,7 +6,7 @@
 from collections.abc import Collection, Mapping
 
 BY_FIXTURE: Mapping[str, frozenset[str]] = {
-    "kafka": frozenset({"kafka", "kafka_factory", "secure_kafka", "broker", "site"}),
+    "kafka": frozenset({"kafka", "kafka_factory", "secure_kafka", "guarded", "_broker", "broker", "site"}),
     "valkey": frozenset(
         {
             "_shared_valkey",
@@ -26,7 +26,7 @@ BY_FIXTURE: Mapping[str, frozenset[str]] = {
 """Marker -> the fixtures that start it. A fixture that uses one of them needs no entry of its own."""
 
 STARTERS: Mapping[str, frozenset[str]] = {
-    "kafka": frozenset({"new_kafka", "secure_kafka", "kafka_process"}),
+    "kafka": frozenset({"new_kafka", "secure_kafka", "guarded_kafka", "kafka_process"}),
     "valkey": frozenset({"new_valkey", "ValkeyProcess", "ValkeyCluster"}),
     "ray": frozenset({"Service", "DemoCommand"}),
     "browser": frozenset({"chromium", "find_chromium"}),

@@ -9,6 +9,7 @@ if command -v "$command" >/dev/null; then
 fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "$command is missing: installing Debian's $package …"
+    exec 9<"$0" && flock 9 # apt-get does not wait for another one
     apt-get update
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"
 else

@@ -3,19 +3,28 @@
 The summary comes before pytest's closing line, so that the closing line stays the last one.
 """
 
+import contextlib
 import os
 import platform
 from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import coverage
 import pytest
+from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.components import missing_parts, used
 from tests.support.coverage_table import measured_table
+from tests.support.order import is_patient, next_scope, scope_of
 
 FigureRecorder = Callable[[str, str], None]
 """Takes the name of a figure, and its value with its unit."""
+
+settings.register_profile("doorstep", deadline=None)  # how long an example takes is up to who else runs
+settings.load_profile("doorstep")
 
 _figures: dict[str, str] = {}
 
@@ -34,7 +43,7 @@ def record_component() -> FigureRecorder:
 
 @pytest.fixture
 def without_coverage() -> Iterator[None]:
-    """For a test that measures time: what runs in it is not traced."""
+    """For a test that measures time, or does the same 100,000 times: what runs in it is not traced."""
     measuring = coverage.Coverage.current()
     if measuring is not None:
         measuring.stop()
@@ -48,9 +57,44 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Processes that run tests are measured, those that tests start are not: it would slow them down."""
+    """Processes that run tests are measured, those that tests start are not: it would slow them down.
+
+    And none gets a Ray by asking for one: Ray ends a process a minute after the end of such a Ray.
+    """
+    if is_patient():
+        _give_way()
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     if not config.getoption("numprocesses", None):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+        measuring = coverage.Coverage.current()
+        if measuring is not None:
+            measuring.set_option("run:patch", [])  # what `start` would set it by, after `without_coverage`
+
+
+@cache
+def _is_patient(module: Path) -> bool:
+    """Read, as the process that hands out modules does not import them."""
+    return module.is_file() and "\npytestmark = pytest.mark.patient\n" in module.read_text()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Any:
+    """Each process gets a scope at a time. Not by xdist's groups, which pytest 9.2 does not see."""
+    scheduler = LoadFileScheduling(config, log)
+    assign = scheduler._assign_work_unit
+
+    def assign_next(node: Any) -> None:
+        scopes = [*scheduler.workqueue]
+        patient = {scope for scope in scopes if _is_patient(config.rootpath / scope)}
+        scope = next_scope(node.gateway.id, scopes, patient)
+        if scope is None:
+            node.shutdown()
+            return
+        scheduler.workqueue.move_to_end(scope, last=False)
+        assign(node)
+
+    scheduler._split_scope, scheduler._assign_work_unit = scope_of, assign_next
+    return scheduler
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -64,10 +108,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             measuring.save()
 
 
+def _give_way() -> None:
+    """Have the lowest priority. Where Linux groups processes by session (autogroup), that of the session."""
+    os.setsid()
+    os.nice(19)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """And this is who is told."""
-    for table, found in zip((used, missing_parts, _figures), node.workeroutput["tables"], strict=True):
+    told = getattr(node, "workeroutput", {})  # nothing, by one that was killed
+    for table, found in zip((used, missing_parts, _figures), told.get("tables", ()), strict=False):
         table.update(found)
 
 

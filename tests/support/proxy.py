@@ -6,7 +6,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._writers: dict[asyncio.StreamWriter, Any] = {}
         """Each with its socket, which TLS forgets when it is closed."""
+        self.asked = 0
+        """How often clients have sent something."""
         self._replies_flow = asyncio.Event()
         self._replies_flow.set()
 
@@ -86,21 +88,23 @@ class Proxy:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
             self._writers[to_server] = to_server.get_extra_info("socket")
             await asyncio.gather(
-                self._forward(from_client, to_server),
-                self._forward(from_server, to_client, self._replies_flow),
+                self._forward(from_client, to_server, on_data=self._count),
+                self._forward(from_server, to_client, on_data=self._replies_flow.wait),
             )
             self._writers.pop(to_server)
         to_client.transport.abort()
         self._writers.pop(to_client)
 
+    async def _count(self) -> None:
+        self.asked += 1
+
     @staticmethod
     async def _forward(
-        source: asyncio.StreamReader, sink: asyncio.StreamWriter, flow: asyncio.Event | None = None
+        source: asyncio.StreamReader, sink: asyncio.StreamWriter, on_data: Callable[[], Awaitable[object]]
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(1 << 16):
-                if flow is not None:
-                    await flow.wait()
+                await on_data()
                 sink.write(data)
                 await sink.drain()
         sink.close()

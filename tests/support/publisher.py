@@ -15,6 +15,8 @@ class Publisher:
     def __init__(self, bootstrap: str) -> None:
         self.acknowledged: list[Wire] = []
         self.failed: list[tuple[Wire, str]] = []
+        self.partitions: dict[bytes, int] = {}
+        """By key, the partition of its last record."""
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -30,9 +32,10 @@ class Publisher:
     def send(self, wire: Wire, value: bytes | None = None, *, partition: int = -1) -> None:
         """Publish without waiting; `value` instead of the record's own."""
 
-        def told(error: KafkaError | None, _message: Message) -> None:
+        def told(error: KafkaError | None, message: Message) -> None:
             if error is None:
                 self.acknowledged.append(wire)
+                self.partitions[wire.key] = message.partition() or 0
             else:
                 self.failed.append((wire, str(error)))
 

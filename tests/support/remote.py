@@ -1,10 +1,13 @@
 """What Chromium and Firefox have in common when they are driven over a socket: JSON commands, and pages."""
 
 import asyncio
+import base64
 import contextlib
 import itertools
+import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
@@ -26,12 +29,50 @@ class RemoteTab(ABC):
         """Go to a page; returns at once."""
 
     @abstractmethod
+    async def preload(self, script: str) -> None:
+        """Run a script in every page that comes, before anything of the page's own."""
+
+    @abstractmethod
     async def evaluate(self, expression: str, wait_s: float = WAIT_S) -> Any:
         """The value of a JavaScript expression, awaited if it is a promise. Raises `PageError`."""
 
     @abstractmethod
+    async def size(self, width: int, height: int) -> None:
+        """The size of the window in CSS pixels."""
+
+    @abstractmethod
+    async def screenshot(self, path: Path) -> None:
+        """What a user sees, as PNG."""
+
+    @abstractmethod
+    async def press(self, key: str, text: str = "") -> None:
+        """A key that goes down and up: `Tab`, `Enter` (text `\\r`), `Escape`, `ArrowDown`."""
+
+    @abstractmethod
+    async def choose(self, selector: str, files: Sequence[Path]) -> None:
+        """Choose files in the dialog of an `<input type=file>`."""
+
+    @abstractmethod
+    async def load_again(self) -> None:
+        """Load the page again; returns at once."""
+
+    @abstractmethod
     async def close(self) -> None:
         """Close it, as its user does."""
+
+    async def run(self, script: str) -> None:
+        """Run a script that is no expression, such as a library."""
+        await self.evaluate(f"void (0, eval)({json.dumps(script)})")
+
+    async def reload(self) -> None:
+        """Load the page again; returns when the old one is gone and the new one is there."""
+        await self.evaluate("window.isOld = true")
+        await self.load_again()
+        is_new = "!window.isOld && document.readyState === 'complete'"
+        try:
+            await self.until(is_new)
+        except PageError:  # the old page went while it was asked
+            await self.until(is_new)
 
     async def until(self, expression: str, wait_s: float = WAIT_S) -> Any:
         """Wait until an expression is true; returns its value. Raises `PageError` after `wait_s` seconds."""
@@ -88,3 +129,10 @@ class RemoteBrowser(ABC):
                 answer.set_exception(PageError(str(message)))
             else:
                 answer.set_result(message["result"])
+
+
+async def save(path: Path, base64_content: str) -> None:
+    """Write a file, as the protocols of browsers bring it."""
+    content = base64.b64decode(base64_content)
+    await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+    await asyncio.to_thread(path.write_bytes, content)

@@ -21,7 +21,7 @@ class KafkaServer(Protocol):
         """End it (SIGTERM, or SIGKILL where `kill`) and keep its data."""
 
     def create_topic(self, name: str, *, partitions: int = 1) -> None:
-        """Create a topic; returns when its leaders are known. Raises `KafkaException` if it exists."""
+        """Create a topic; returns when its leaders answer. Raises `KafkaException` if it exists."""
 
 
 class ValkeyServer(Protocol):

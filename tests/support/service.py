@@ -51,8 +51,9 @@ class Service:
     def changed(self, *arguments: str, **env: str) -> "Service":
         """A second `serve` like this one, with these settings and arguments besides, and a log of its own."""
         other = copy.copy(self)
+        other._env = {**self._env, **env}
         log = self.process.log.with_name(f"changed{''.join(arguments)}.log")
-        other.process = ServerProcess([*self.process.command, *arguments], log=log, env={**self._env, **env})
+        other.process = ServerProcess([*self.process.command, *arguments], log=log, env=other._env)
         return other
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -13,8 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from doorstep.actors.commands.app import app
+from doorstep.actors.commands.ports import port_faults
 from doorstep.config.settings import load_settings
+from doorstep.development.ports import free_port
 from doorstep.gateway.auth import Authenticator
+
+pytestmark = pytest.mark.patient
 
 SECRET = "a secret of the tests, long enough for HS256"
 COMPLETE = {
@@ -101,6 +105,30 @@ def test_a_name_that_is_no_setting_is_named(run: CliRunner, monkeypatch: pytest.
     assert "DOORSTEP_KAFKA__BOOTSTRAP_SERVER" in result.output
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("DOORSTEP_HOLDERZ", "no such setting; did you mean DOORSTEP_HOLDERS?"),
+        ("DOORSTEP_KAFKA_GROUP_ID", "no such setting; did you mean DOORSTEP_KAFKA__GROUP_ID?"),
+        ("DOORSTEP_XYZZY", "no such setting\n"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_told_with_one_like_it(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    result = run.invoke(app, ["check"])
+    assert result.exit_code == 2
+    assert f"{name}: there is {said}" in result.output
+
+
+def test_a_settings_file_that_is_not_there_is_named(run: CliRunner, tmp_path: Path) -> None:
+    result = run.invoke(app, ["check", "--config", str(tmp_path / "none.toml")])
+    assert result.exit_code == 2
+    assert "none.toml can't be read (No such file or directory)" in result.output
+    assert "Errno" not in result.output
+
+
 def test_a_wrong_routes_file_stops_the_start(
     run: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -120,10 +148,16 @@ def test_a_token_of_the_command_is_accepted(run: CliRunner, monkeypatch: pytest.
     assert claims.user_id == "teacher-1"
 
 
+@pytest.mark.parametrize("arguments", [[""], ["a{b}"], ["x" * 300], ["teacher-1", "--ttl", "0"]])
+def test_a_token_that_no_gateway_would_accept_is_not_made(run: CliRunner, arguments: list[str]) -> None:
+    result = run.invoke(app, ["token", *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
 def test_status_of_nobody_is_an_error(run: CliRunner) -> None:
     result = run.invoke(app, ["status", "--url", "http://127.0.0.1:1"])
     assert result.exit_code == 2
-    assert "does not answer" in result.output
+    assert "no answer" in result.output
 
 
 def test_the_version_is_printed(run: CliRunner) -> None:
@@ -136,6 +170,28 @@ def test_a_port_that_others_have_ends_serve_at_once(run: CliRunner, monkeypatch:
         result = run.invoke(app, ["serve"])
     assert result.exit_code == 2
     assert "DOORSTEP_ADMIN__PORT" in result.output
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("nohost.invalid", "has no address: correct the host"),
+        ("192.0.2.1", "this machine has no such address"),
+    ],
+)
+def test_a_host_that_is_not_ours_is_told_as_that(host: str, said: str) -> None:
+    (_, public), (_, admin) = port_faults(load_settings(gateway={"host": host}, admin={"port": 0}))
+    assert said in str(public)
+    assert admin is None
+
+
+def test_one_port_for_browsers_and_probes_is_a_fault() -> None:
+    port = free_port()
+    settings = load_settings(gateway={"port": port}, admin={"port": port})
+    (_, public), (name, admin) = port_faults(settings)
+    assert public is None
+    assert "DOORSTEP_ADMIN__PORT" in name
+    assert "both ports are the same" in str(admin)
 
 
 def test_the_command_is_there_without_ray() -> None:

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
-from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+from confluent_kafka import Producer
+from confluent_kafka.admin._acl import AclOperation
+from confluent_kafka.admin._resource import ResourceType
 from typer.testing import CliRunner
 
 from doorstep.actors.commands.app import app
 from doorstep.development.ports import free_port
 from tests.conftest import ValkeyFactory
+from tests.gateway.identity import IdentityProvider, SigningKey
 from tests.support.kafka import GuardedKafka, SecureKafka, guarded_kafka
 from tests.support.names import Names
 from tests.support.servers import KafkaServer, ValkeyServer
@@ -43,6 +44,8 @@ class Check:
         routes = directory / "routes.toml"
         routes.write_text(ROUTES.format(token=self.topics[0].removesuffix(".registered")))
         self._monkeypatch = monkeypatch
+        self.unknown: list[str] = []
+        """The findings of the last run of which nobody can say whether they are wrong."""
         self.set(
             DOORSTEP_KAFKA__GROUP_ID=names.group(),
             DOORSTEP_KAFKA__DEAD_LETTER_TOPIC=self.topics[2],
@@ -61,7 +64,8 @@ class Check:
         """The exit status, and what is wrong: by the first two words of each finding, the rest of it."""
         result = CliRunner().invoke(app, ["check", "--connect"])
         lines = result.stdout.splitlines()
-        assert all(line.startswith(("OK     ", "WRONG  ")) for line in lines), result.output
+        assert all(line.startswith(("OK     ", "WRONG  ", "UNKNOWN ")) for line in lines), result.output
+        self.unknown = [line for line in lines if line.startswith("UNKNOWN")]
         wrong = [line.removeprefix("WRONG  ") for line in lines if line.startswith("WRONG")]
         return result.exit_code, {" ".join(line.split()[:2]).rstrip(":"): line for line in wrong}
 
@@ -102,6 +106,16 @@ def test_brokers_that_do_not_answer_are_told_with_the_reason(check: Check) -> No
     assert "Connection refused" in wrong["Kafka at"]
 
 
+def test_a_broker_that_only_stands_for_kafka_is_told_as_that(check: Check) -> None:
+    """As the demo's, with which all is well."""
+    standing_in = Producer({"bootstrap.servers": "embedded", "test.mock.num.brokers": 1, "log_level": 0})
+    (broker,) = standing_in.list_topics(timeout=10).brokers.values()
+    check.set(DOORSTEP_KAFKA__BOOTSTRAP_SERVERS=f"{broker.host}:{broker.port}")
+    assert check() == (0, {})
+    assert "only stands for Kafka" in check.unknown[0]
+    standing_in.close()
+
+
 def test_a_wrong_password_is_told_as_what_it_is(check: Check, secure_kafka: SecureKafka) -> None:
     check.set(
         DOORSTEP_KAFKA__BOOTSTRAP_SERVERS=secure_kafka.bootstrap,
@@ -140,31 +154,22 @@ def test_missing_rights_to_topics_and_group_are_told(
         guarded.server.create_topic(topic)
     status, wrong = check()
     assert (wrong, status) == ({}, 0)
-    _allow(guarded, ResourceType.TOPIC, failed, AclOperation.DESCRIBE)
-    _allow(guarded, ResourceType.TOPIC, dead, AclOperation.READ)
-    _allow(guarded, ResourceType.GROUP, names.group(), AclOperation.DELETE)
+    guarded.allow(ResourceType.TOPIC, failed, AclOperation.DESCRIBE)
+    guarded.allow(ResourceType.TOPIC, dead, AclOperation.READ)
+    guarded.allow(ResourceType.GROUP, names.group(), AclOperation.DELETE)
     status, wrong = check()
     assert status == 1
     assert set(wrong) == {f"topic {failed}", "dead-letter topic", "consumer group"}
     assert "no right to read it: grant READ" in wrong[f"topic {failed}"]
     assert "no right to write it: grant WRITE" in wrong["dead-letter topic"]
     assert "grant READ on the group" in wrong["consumer group"]
-
-
-def _allow(guarded: GuardedKafka, kind: ResourceType, name: str, operation: AclOperation) -> None:
-    """Whoever is not named in any rule may do all; once there is a rule, nothing but that."""
-    rule = AclBinding(
-        kind,
-        name,
-        ResourcePatternType.LITERAL,
-        f"User:{guarded.username}",
-        "*",
-        operation,
-        AclPermissionType.ALLOW,
-    )
-    admin = AdminClient({"bootstrap.servers": guarded.server.bootstrap})
-    for made in admin.create_acls([rule]).values():
-        made.result(timeout=30)
+    registered, hidden = check.topics[0], names.group("hidden")
+    check.set(DOORSTEP_KAFKA__GROUP_ID=hidden)
+    guarded.allow(ResourceType.TOPIC, registered, AclOperation.READ, "somebody-else")
+    guarded.allow(ResourceType.GROUP, hidden, AclOperation.READ, "somebody-else")
+    _, wrong = check()
+    assert "no right to describe it: grant READ and DESCRIBE" in wrong[f"topic {registered}"]
+    assert "no right to describe it, nor to read as this group" in wrong["consumer group"]
 
 
 def test_a_redis_that_does_not_answer_is_told(check: Check) -> None:
@@ -184,21 +189,44 @@ def test_a_redis_that_evicts_or_whose_user_may_not_write_is_told(
     assert "+xadd" in wrong["Redis: its"]
 
 
+def test_a_redis_that_does_not_let_us_in_is_told(check: Check, valkey: ValkeyServer) -> None:
+    check.set(DOORSTEP_REDIS__URL=valkey.url.replace("redis://", "redis://nobody:wrong@"))
+    status, wrong = check()
+    assert status == 1
+    assert any("WRONGPASS" in finding for finding in wrong.values())
+
+
 def test_a_key_set_is_fetched(check: Check) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/keys"
-    check.set(DOORSTEP_AUTH__JWKS_URL=url)
+    with IdentityProvider(SigningKey("k", "ES256").jwk()) as provider:
+        check.set(DOORSTEP_AUTH__JWKS_URL=provider.url)
+        _, wrong = check()
+        assert provider.fetches == 1
+        assert "key set" not in wrong
+        provider.keys.clear()
+        _, wrong = check()
+        assert provider.url in wrong["key set"]
+        provider.status = 500
+        _, wrong = check()
+        assert "500" in wrong["key set"]
     _, wrong = check()
-    assert url in wrong["key set"]
+    assert provider.url in wrong["key set"]
     assert "DOORSTEP_AUTH__JWKS_URL" in wrong["key set"]
 
 
-def test_a_port_that_others_have_is_told(check: Check) -> None:
+@pytest.mark.parametrize("port", ["DOORSTEP_ADMIN__PORT", "DOORSTEP_GATEWAY__PORT"])
+def test_a_port_that_others_have_is_told(check: Check, port: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        check.set(DOORSTEP_ADMIN__PORT=str(other.getsockname()[1]))
+        check.set(**{port: str(other.getsockname()[1])})
         _, wrong = check()
-    (finding,) = [each for each in wrong.values() if "DOORSTEP_ADMIN__PORT" in each]
+    (finding,) = [each for each in wrong.values() if port in each]
     assert "Address already in use" in finding
+
+
+def test_a_host_that_is_not_ours_is_told(check: Check) -> None:
+    check.set(DOORSTEP_GATEWAY__HOST="192.0.2.1")
+    _, wrong = check()
+    (finding,) = [each for each in wrong.values() if "DOORSTEP_GATEWAY__HOST" in each]
+    assert "can't listen there" in finding
 
 
 def test_a_wrong_configuration_is_told_before_anything_is_tried(check: Check) -> None:

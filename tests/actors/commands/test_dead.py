@@ -80,3 +80,12 @@ async def test_a_wrong_place_or_time_is_named(config: Path) -> None:
     timeless = await dead(config, "list", "--since", "yesterday")
     assert timeless.exit_code == 2
     assert "30m" in timeless.stderr
+
+
+@pytest.mark.parametrize("command", [["list"], ["replay", "--apply"]])
+async def test_a_reason_that_no_letter_has_is_refused_with_those_there_are(
+    config: Path, command: list[str]
+) -> None:
+    wrong = await dead(config, *command, "--reason", "context_timeouts")
+    assert wrong.exit_code == 2
+    assert "context_conflict" in wrong.stderr

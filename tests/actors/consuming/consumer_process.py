@@ -19,7 +19,7 @@ def write_settings(path: Path, settings: Settings) -> None:
 
 async def main(settings: Settings) -> None:
     """Consume until killed."""
-    consumer = Consumer("consumer-in-a-process", settings)
+    consumer = Consumer("consumer-in-a-process", settings, "consumer-in-a-process")
     await asyncio.Event().wait()
     await consumer.stop()
 

@@ -119,7 +119,7 @@ class World:
         self, name: str = "consumer-0", **changed: Mapping[str, Any]
     ) -> AsyncIterator[Consumer]:
         """A consumer that is at work when it is given out, and stopped afterwards."""
-        consumer = Consumer(name, self.settings(**changed))
+        consumer = Consumer(name, self.settings(**changed), name)
         try:
             await self.until(lambda: self._is_at_work(consumer), "the consumer is at work")
             yield consumer

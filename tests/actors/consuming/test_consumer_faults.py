@@ -1,6 +1,8 @@
 """What happens to Kafka, Redis and the consumers themselves costs no event: on a real Kafka and Valkey."""
 
 import asyncio
+import contextlib
+import os
 import signal
 import sys
 import time
@@ -8,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import redis
 
 from doorstep.actors.consuming.consumer import Consumer, ConsumerStatus
@@ -15,15 +18,20 @@ from doorstep.actors.placement.slots import slot_of
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.rebuilding import Rebuilding
 from doorstep.actors.store.redis.connection import connect
+from doorstep.actors.store.redis.errors import StoreError
 from doorstep.actors.store.redis.keyspace import Keyspace
-from doorstep.actors.store.values import Want
+from doorstep.actors.store.values import Page, Want
 from doorstep.config.settings import HistorySettings
 from doorstep.development.processes import ServerProcess
+from doorstep.gateway.cursor import Cursor
 from tests.actors.consuming.consumer_process import write_settings
 from tests.actors.consuming.consumer_world import World, essays
 from tests.conftest import KafkaFactory, ValkeyFactory
 from tests.support.names import Names
 from tests.support.servers import KafkaServer, ValkeyServer
+
+ROUNDS = 25 if "DOORSTEP_SOAK_S" in os.environ else 3
+"""Of somebody who joins and leaves: two rebalances each."""
 
 
 class Stream:
@@ -73,10 +81,11 @@ def _all_closed(status: ConsumerStatus) -> bool:
     return all(each.state == "closed" for each in status.breakers)
 
 
+@pytest.mark.timeout(120 + 20 * ROUNDS)
 async def test_rebalances_under_load_lose_and_double_nothing(world: World) -> None:
     async with world.consumer("consumer-0") as first:
         stream = Stream(world)
-        for _ in range(3):
+        for _ in range(ROUNDS):
             async with world.consumer("consumer-1") as second:
                 await _status(
                     world,
@@ -165,6 +174,23 @@ async def test_a_consumer_that_was_frozen_writes_nothing_stale(world: World, tmp
             await stream.check()
     finally:
         process.kill()
+
+
+async def test_of_two_processes_of_one_consumer_the_first_ends(world: World, deaths: list[str]) -> None:
+    async with world.consumer():
+        stream = Stream(world, pause_s=0.01)
+        async with world.consumer() as later:
+            await world.until(lambda: deaths, "one of them ends")
+            await _status(
+                world,
+                later,
+                lambda status: len(status.partitions) == world.partitions,
+                "the other has all",
+            )
+            await stream.stop()
+            await stream.check()
+            assert len(deaths) == 1
+            deaths.clear()
 
 
 def _process(world: World, directory: Path) -> ServerProcess:
@@ -316,7 +342,7 @@ async def test_a_consumer_waits_for_servers_that_start_later(
     valkey = valkey_factory()
     world = World(kafka, valkey, names, tmp_path)
     valkey.stop()
-    consumer = Consumer("consumer-0", world.settings())
+    consumer = Consumer("consumer-0", world.settings(), "consumer-0")
     try:
         await _status(world, consumer, _is_open("redis"), "the breaker of Redis is open")
         assert (await consumer.status()).state == "connecting"
@@ -364,3 +390,56 @@ async def test_nobody_is_reset_while_what_was_lost_is_on_its_way_back(world: Wor
         await world.until(is_rebuilt, "all is as it was")
         assert await Rebuilding(connection, world.settings().kafka.group_id).goals() == {}
         await connection.close()
+
+
+async def test_nobody_is_reset_who_had_seen_what_no_commit_covered(world: World) -> None:
+    async with world.consumer(kafka={"commit_interval_ms": 1500}) as consumer:
+        head = await _published(world, 100)
+        assert await world.in_flight(consumer) > 0
+        await world.lose_redis()
+        assert await _told(world, head) == (None, head)
+
+
+async def test_nobody_is_reset_who_had_seen_what_was_written_after_the_checkpoints(
+    kafka: KafkaServer, valkey_factory: ValkeyFactory, names: Names, tmp_path: Path
+) -> None:
+    """A Redis that comes back with the checkpoint of the last commit, and without what was appended since."""
+    valkey = valkey_factory(appendonly="no")
+    world = World(kafka, valkey, names, tmp_path)
+    async with world.consumer(kafka={"commit_interval_ms": 1500}) as consumer:
+        await _published(world, 10)
+        await _all_committed(world, consumer)
+        await _save(valkey)
+        head = await _published(world, 100)
+        assert await world.in_flight(consumer) > 0
+        await asyncio.to_thread(lambda: valkey.stop(kill=True))
+        await asyncio.to_thread(valkey.start)
+        assert await _told(world, head) == (None, head)
+
+
+async def _published(world: World, count: int) -> Cursor:
+    """The end of a user's log who gets notifications, in one order, until he has so many."""
+    user = world.names.user()
+    for number in range(len(await world.log(user)), count):
+        world.publisher.send(world.notification(user, f"note-{number}")._replace(key=b"one"))
+    world.publisher.flush()
+    await world.logged(user, count)
+    head = await world.head(user)
+    assert head is not None
+    assert head.seq == count
+    return head
+
+
+async def _told(world: World, seen: Cursor) -> tuple[str | None, Cursor]:
+    """What a client is told who comes with this cursor as long as it takes: why it is reset, and the head."""
+    connection = connect(world.settings().redis)
+    log, told = Log(connection, HistorySettings()), list[Page]()
+
+    async def is_told() -> bool:
+        with contextlib.suppress(StoreError):
+            told.extend(filter(None, await log.read([Want(world.names.user(), seen, 10)])))
+        return bool(told)
+
+    await world.until(is_told, "it can be said")
+    await connection.close()
+    return told[0].reset, told[0].head

@@ -105,7 +105,7 @@ async def test_an_operators_reset_of_the_group_is_obeyed(world: World) -> None:
 
 async def test_commits_of_a_newer_doorstep_are_nobodys_word(world: World) -> None:
     await asyncio.to_thread(_commit_ends, world, [world.notifications], "doorstep/2 of another form")
-    consumer = Consumer("consumer-0", world.settings())
+    consumer = Consumer("consumer-0", world.settings(), "consumer-0")
     try:
 
         async def is_told() -> bool:
@@ -135,11 +135,11 @@ async def test_who_has_no_partition_vouches_for_redis_too(world: World, tmp_path
     topic, routes = world.names.topic("one"), tmp_path / "one.toml"
     world.kafka.create_topic(topic)
     shipped = Settings.model_fields["routes"].default.read_text()
-    teachers = shipped[shipped.index("[route.teacher_notification]") :]
+    teachers = shipped[shipped.index("[route.teacher_notification]") : shipped.index("[context.")]
     routes.write_text(teachers.replace(TEACHER_TOPIC, topic))
     settings = world.settings().model_copy(update={"routes": routes})
     async with _member(settings.kafka, topic):
-        consumer = Consumer("consumer-0", settings)
+        consumer = Consumer("consumer-0", settings, "consumer-0")
         try:
             await world.until(lambda: _is_waiting(consumer), "another member has the only partition")
             await world.until(lambda: _has_head(world, "nobody"), "it has vouched for what there is", 10)
@@ -179,7 +179,7 @@ async def _is_all_committed(world: World, consumer: Consumer) -> bool:
 async def _member(kafka: KafkaSettings, topic: str) -> AsyncIterator[None]:
     """Somebody else in the group, from its first partition on."""
     client, assigned, ends = (
-        PlainConsumer(group_options(kafka, "other")),
+        PlainConsumer(group_options(kafka, "other", "other")),
         threading.Event(),
         threading.Event(),
     )

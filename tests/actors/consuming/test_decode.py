@@ -693,7 +693,7 @@ def _json(scalars: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 _scalars = st.none() | st.booleans() | st.integers() | st.text()
 _finite_json = _json(_scalars | st.floats(allow_nan=False, allow_infinity=False))
 _any_json = _json(_scalars | st.floats())
-_anything = settings(deadline=None, max_examples=300)
+_anything = settings(max_examples=300)
 
 
 def _keeps_its_promise(outcome: Outcome) -> None:

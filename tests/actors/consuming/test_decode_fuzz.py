@@ -22,6 +22,8 @@ from tests.support.records import (
     validation_failed,
 )
 
+pytestmark = pytest.mark.patient
+
 LIMIT = 2048
 ROUTES = load_routes(Settings.model_fields["routes"].default)
 WIRES = (
@@ -77,6 +79,7 @@ def end_of(record: Consumed) -> str:
 
 
 @pytest.mark.fuzz
+@pytest.mark.usefixtures("without_coverage")
 def test_random_records_have_an_outcome() -> None:
     ends = Counter(end_of(random_record(chance)) for chance in fuzz())
     assert ends.keys() == {

@@ -4,13 +4,15 @@ from typing import Literal
 
 import pytest
 
-from doorstep.actors.consuming.recovery import Commit, Known, plan
+from doorstep.actors.consuming.recovery import Commit, Known, goals, plan
 from doorstep.actors.records import BEGINNING, Beginning
 from doorstep.actors.store.values import Checkpoint
 
 E, L = "earliest", "latest"
 OLD, NOW = "topic-made-then", "topic-made-now"
 CONTEXT = True
+PARTITION = ("topic", 3)
+WINDOW = 100
 
 
 def known(
@@ -98,10 +100,42 @@ def test_table(
     goal: int,
     lost: bool,
 ) -> None:
-    place = plan({("topic", 3): known}, start)
-    assert place.starts == {("topic", 3): expected}
-    assert place.rebuilding == ({("topic", 3): goal} if goal else {})
+    assigned = {PARTITION: known}
+    place = plan(assigned, start)
+    assert place.starts == {PARTITION: expected}
+    rebuilding = goals(assigned, place.lost, {}, WINDOW)
+    assert {each: at for each, at in rebuilding.items() if at} == ({PARTITION: goal} if goal else {})
     assert place.contexts_lost is lost
+
+
+@pytest.mark.parametrize(
+    ("known", "end", "doubtful", "goal"),
+    [
+        # what was delivered after the commit is lost, too: as far as the partition goes, within the window
+        (known(40, None), 45, False, 45),
+        (known(40, 30), 45, False, 45),
+        (known(40, 30), 4000, False, 140),
+        (known(Commit(40, rebuilt_to=90), 30), 4000, False, 140),
+        (known(Commit(10, rebuilt_to=400), 10), 4000, False, 400),
+        # a Redis that nobody has looked at may have kept the checkpoint alone
+        (known(40, 40), 45, True, 45),
+        (known(40, 42), 45, True, 45),
+        (known(40, 40), 40, True, None),
+        (known(40, 45), 45, True, None),
+        (known(40, 40), 45, False, None),
+        # contexts are read before all events, a person's word is no loss, and what nobody has read is none
+        (known(40, 40, CONTEXT), 45, True, None),
+        (known(persons(40), 40), 45, True, None),
+        (known(None, None), 45, True, None),
+        # the topic was made anew
+        (known(Commit(7, topic_id=NOW), Checkpoint(40, OLD), topic_id=NOW), 9, False, 9),
+        (known(Commit(40, topic_id=OLD), Checkpoint(40, OLD), topic_id=NOW), 9, True, None),
+    ],
+)
+def test_up_to_where_a_partition_is_rebuilt(known: Known, end: int, doubtful: bool, goal: int | None) -> None:
+    assigned = {PARTITION: known}
+    lost = plan(assigned, "earliest", doubtful=doubtful).lost
+    assert goals(assigned, lost, {PARTITION: end}, WINDOW) == ({} if goal is None else {PARTITION: goal})
 
 
 def test_one_lost_partition_is_enough_to_read_the_contexts_again() -> None:

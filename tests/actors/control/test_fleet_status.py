@@ -1,18 +1,27 @@
 """What is said of all actors together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import orjson
 
 from doorstep.actors.consuming.faults import KafkaFault
 from doorstep.actors.control.fleet_metrics import FleetMetrics
-from doorstep.actors.control.fleet_status import Since, can_take_sockets, fleet_status, troubles_of
+from doorstep.actors.control.fleet_status import (
+    Newcomers,
+    Since,
+    can_take_sockets,
+    fleet_status,
+    is_cut_off,
+    troubles_of,
+)
 from doorstep.actors.control.report import Report, Unreachable
 from doorstep.actors.holding.metrics import HolderMetrics
 from doorstep.actors.kafka.errors import ABSENT
+from doorstep.actors.placement.spec import Spec
 from doorstep.actors.runtime.breaker import Breaker, BreakerStatus
 
+SPEC = Spec("here", 1, 1, "d", "1.0", draining={"aa": 7.0})
 AWAY = Unreachable("consumer-0", "no answer within 1 s")
 
 
@@ -27,7 +36,7 @@ class AnyStatus:
 
 
 def report(name: str, state: str = "serving", *breakers: BreakerStatus, digest: str = "d") -> Report:
-    return Report(AnyStatus(name, state, breakers), "1.0", digest, "", 7, 5.0, 2)
+    return Report(AnyStatus(name, state, breakers), "1.0", digest, "", 7, 5.0, 0.1, 2)
 
 
 def opened(name: str, reason: str) -> BreakerStatus:
@@ -38,9 +47,13 @@ def opened(name: str, reason: str) -> BreakerStatus:
 
 def test_it_is_well_when_everybody_serves() -> None:
     answers = {"holder-0": report("holder-0"), "consumer-0": report("consumer-0", "running")}
-    told = fleet_status(answers, {"holder-0": 1.0, "consumer-0": 2.0}, "d")
-    assert (told["ok"], told["troubles"]) == (True, [])
+    told = fleet_status(answers, {"holder-0": 1.0, "consumer-0": 2.0}, "d", SPEC, "aa")
+    assert (told["ok"], told["troubles"], told["node"]) == (True, [], "aa")
     actors = orjson.loads(orjson.dumps(told))["actors"]
+    assert told["spec"] == {
+        **asdict(SPEC),
+        "draining": {"aa": "1970-01-01T00:00:07.000+00:00"},
+    }
     assert actors["holder-0"]["since"] == "1970-01-01T00:00:01.000+00:00"
     assert actors["holder-0"]["process"]["restarts"] == 2
 
@@ -60,10 +73,10 @@ def test_two_open_breakers_of_one_name_are_both_told() -> None:
 def test_topics_that_are_held_up_are_told_but_not_those_that_are_still_to_come() -> None:
     faults = {"dead": KafkaFault(ABSENT, 1.0), "slots/4": KafkaFault("nobody leads it", 2.0)}
     status = AnyStatus("consumer-0", "running", faults=faults)
-    answers = {"consumer-0": Report(status, "1.0", "d", "", 7, 5.0, 2)}
+    answers = {"consumer-0": Report(status, "1.0", "d", "", 7, 5.0, 0.1, 2)}
     (trouble,) = troubles_of(answers, {}, "d")
     assert (trouble.what, trouble.state, trouble.reason) == ("slots/4", "faulty", "nobody leads it")
-    told = orjson.loads(orjson.dumps(fleet_status(answers, {"consumer-0": 1.0}, "d")))
+    told = orjson.loads(orjson.dumps(fleet_status(answers, {"consumer-0": 1.0}, "d", SPEC, "aa")))
     assert told["actors"]["consumer-0"]["faults"]["dead"]["since"] == "1970-01-01T00:00:01.000+00:00"
 
 
@@ -84,10 +97,52 @@ def test_who_is_away_not_ready_or_another_is_told() -> None:
 
 def test_sockets_need_their_holders_only() -> None:
     without_redis = report("holder-0", "serving", opened("redis", "refused"))
-    answers: dict[str, Report | Unreachable] = {"holder-0": without_redis, "consumer-0": AWAY}
-    assert can_take_sockets(answers, ["holder-0"])
-    assert not can_take_sockets({"holder-0": report("holder-0", "starting")}, ["holder-0"])
-    assert not can_take_sockets({"holder-0": Unreachable("holder-0", "dead")}, ["holder-0"])
+    assert can_take_sockets({"holder-0": without_redis}, lacks_ray=False)
+    for away in (report("holder-0", "starting"), Unreachable("holder-0", "dead")):
+        assert not can_take_sockets({"holder-0": away}, lacks_ray=False)
+
+
+def test_who_has_yet_to_come_is_starting_and_who_has_come_is_missed() -> None:
+    newcomers = Newcomers()
+    answers: dict[str, Report | Unreachable] = {
+        name: Unreachable(name, "what Ray says") for name in ("holder-0", "holder-1")
+    }
+
+    def troubles() -> dict[str, tuple[str, str | None]]:
+        found = troubles_of(newcomers.see(answers), dict.fromkeys(answers, 1.0), "d")
+        return {each.actor: (each.state, each.reason) for each in found}
+
+    newcomers.want(["holder-0"])
+    assert newcomers.names == frozenset()
+    newcomers.want(["holder-0", "holder-1"])
+    starting, away = ("starting", "it has yet to come"), ("unreachable", "what Ray says")
+    assert troubles() == {"holder-0": away, "holder-1": starting}
+    newcomers.see({"holder-1": report("holder-1", "starting")})
+    newcomers.want(["holder-0", "holder-1"])
+    assert newcomers.names == {"holder-1"}
+    newcomers.see({"holder-1": report("holder-1")})
+    assert newcomers.names == frozenset()
+    assert troubles() == {"holder-0": away, "holder-1": away}
+
+
+def test_who_is_wanted_once_more_has_yet_to_come_once_more() -> None:
+    newcomers = Newcomers()
+    newcomers.want(["holder-0", "holder-1"])
+    newcomers.want(["holder-0"])
+    newcomers.want(["holder-0", "holder-1"])
+    assert newcomers.names == {"holder-1"}
+    newcomers.want(["holder-0"])
+    assert newcomers.names == frozenset()
+
+
+def test_who_lacks_ray_and_redis_is_cut_off() -> None:
+    without_redis = report("holder-1", "serving", opened("redis", "refused"))
+    one_has_it = {"holder-0": report("holder-0"), "holder-1": without_redis}
+    assert not is_cut_off(one_has_it, lacks_ray=True)
+    assert can_take_sockets(one_has_it, lacks_ray=True)
+    assert is_cut_off({"holder-1": without_redis}, lacks_ray=True)
+    assert not can_take_sockets({"holder-1": without_redis}, lacks_ray=True)
+    assert not is_cut_off({"holder-1": without_redis}, lacks_ray=False)
 
 
 def test_it_is_known_since_when() -> None:

@@ -1,10 +1,11 @@
 """How long subscribers wait for what Redis has lost, on a real one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from doorstep.actors.holding.catch_up import CatchUp
 from doorstep.actors.runtime.breaker import Breaker
@@ -38,11 +39,15 @@ class Waiting:
 @pytest.fixture
 async def flushed(valkey: ValkeyServer) -> AsyncIterator[Connection]:
     """A connection to a Redis that has just lost everything."""
-    with redis.Redis.from_url(valkey.url) as client:
-        await asyncio.to_thread(client.flushall)
+    await _flush(valkey)
     connection = connect(redis_settings(valkey.url))
     yield connection
     await connection.close()
+
+
+async def _flush(valkey: ValkeyServer) -> None:
+    with redis.Redis.from_url(valkey.url) as client:
+        await asyncio.to_thread(client.flushall)
 
 
 def _catch_up(connection: Connection, patience_s: float) -> CatchUp:
@@ -77,3 +82,29 @@ async def test_who_waits_is_told_as_soon_as_a_consumer_has_looked(flushed: Conne
     await know(flushed)
     assert (await asyncio.wait_for(reader.page, 10)).reset == "gone"
     task.cancel()
+
+
+async def test_an_empty_store_has_lost_nothing(flushed: Connection, valkey: ValkeyServer) -> None:
+    """At the very first start of all there is nothing that could come back, and no reason for a warning."""
+    catch_up, first, second = _catch_up(flushed, 60), Waiting(), Waiting()
+    task = asyncio.create_task(catch_up.run())
+    with capture_logs() as lines:
+        catch_up.add(first)
+        await _until(lambda: catch_up.waiting == 1)
+        await Stamp(flushed, START.digest).ensure()
+        await know(flushed)
+        await asyncio.wait_for(first.page, 10)
+    assert [(line["event"], line["log_level"]) for line in lines] == [("waiting_for_consumers", "info")]
+    with capture_logs() as lines:
+        await _flush(valkey)
+        catch_up.add(second)
+        await _until(lambda: catch_up.waiting == 1)
+    assert [(line["event"], line["log_level"]) for line in lines] == [("waiting_for_lost_writes", "warning")]
+    task.cancel()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    deadline = asyncio.get_running_loop().time() + 10
+    while not holds():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.01)

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import resource
 import secrets
 import socket
+import struct
 import time
 import urllib.error
 import urllib.request
@@ -19,24 +21,28 @@ import msgpack
 import pytest
 import redis
 from confluent_kafka import Consumer
+from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from doorstep.actors.holding import audit as audit_module
+from doorstep.actors.holding import holder as holder_module
+from doorstep.actors.holding import waves as waves_module
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.holding.poll_subscriber import PollSubscriber
 from doorstep.actors.holding.socket_subscriber import SocketSubscriber
 from doorstep.actors.placement.cell import HERE, Cell
 from doorstep.actors.placement.run_directory import RunDirectory
-from doorstep.actors.placement.slots import slot_of
+from doorstep.actors.placement.slots import SLOTS, slot_of
 from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.keyspace import Keyspace
 from doorstep.config.settings import Settings, load_settings
+from doorstep.gateway import poll as poll_module
 from doorstep.gateway.auth import Authenticator
 from doorstep.gateway.port import PublicPort
 from tests.actors.store.helpers import START, know, stamp
@@ -65,7 +71,7 @@ class World:
     async def append(self, user_id: str, count: int, size: int = 10, event: str = "e") -> None:
         """Notifications of `size` characters for a user, made now."""
         made_at = datetime.now(UTC).isoformat()
-        fields = {"event": event, "timestamp": made_at, "data": {"text": "x" * size}}
+        fields = {"event": event, "correlation_id": event, "timestamp": made_at, "data": {"text": "x" * size}}
         body = json.dumps(fields, separators=(",", ":")).encode()
         await self.log.append([(user_id, secrets.token_bytes(8), body) for _ in range(count)])
 
@@ -214,14 +220,55 @@ async def test_the_eleventh_socket_is_refused_before_the_101_while_ten_answer(
         for _ in range(10):
             await devices.enter_async_context(here.connect(token_for(user)))
         began = time.monotonic()
-        with pytest.raises(InvalidStatus) as refusal:
+        with capture_logs() as lines, pytest.raises(InvalidStatus) as refusal:
             await here.connect(token_for(user))
         assert refusal.value.response.status_code == 429
         assert json.loads(refusal.value.response.body or b"")["code"] == "too_many_connections"
         assert time.monotonic() - began < 1.5
+        told = {"event": "request_refused", "log_level": "warning", "code": "too_many_connections"}
+        assert lines == [told | {"status": 429, "user_id": user}]
         assert (await here.poll(user, ""))["reset"] is False
         await asyncio.sleep(2.2)
         assert (await here.holder.status()).connections == 10
+
+
+@pytest.mark.parametrize("query", ["", "?refuse=late"])
+async def test_the_refused_who_do_not_leave_give_way_to_each_other(
+    valkey: ValkeyServer, run_dir: Path, names: Names, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """One token is no way to use up a holder's descriptors, which are everybody's."""
+    monkeypatch.setattr(poll_module, "LINGER_S", 60.0)
+    user, most = names.user(), 20
+    async with world(valkey, run_dir) as here, contextlib.AsyncExitStack() as devices:
+        for _ in range(10):
+            await devices.enter_async_context(here.connect(token_for(user)))
+        visits = [await asyncio.open_connection("127.0.0.1", here.port) for _ in range(2 * most)]
+        for reader, writer in visits:
+            writer.write(_handshake(user, query))
+            await reader.readuntil(b"\r\n\r\n")
+        await asyncio.gather(*(_is_cut_off(writer) for _, writer in visits[:most]))
+        assert await counted(here.holder, "doorstep_refusals_total", code="too_many_connections") == len(
+            visits
+        )
+        for _, writer in visits:
+            writer.close()
+
+
+def _handshake(user: str, query: str) -> bytes:
+    return (
+        f"GET /v1/ws{query} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\n"
+        f"Sec-WebSocket-Protocol: doorstep.v1\r\nAuthorization: Bearer {token_for(user)}\r\n\r\n"
+    ).encode()
+
+
+async def _is_cut_off(writer: asyncio.StreamWriter) -> None:
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
 
 
 async def test_silent_sockets_give_way_to_new_ones(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
@@ -368,6 +415,7 @@ async def test_a_page_of_another_origin_can_read_that_the_log_is_away(
         valkey.stop()
         with pytest.raises(urllib.error.HTTPError) as refused:
             await here.poll(names.user(), "", origin=page)
+        assert await counted(here.holder, "doorstep_refusals_total", code="log_unavailable") == 1
     with refused.value as answer:
         assert answer.status == 503
         assert json.loads(answer.read())["code"] == "log_unavailable"
@@ -467,14 +515,15 @@ async def test_a_long_poll_is_answered_by_the_push_and_otherwise_at_its_end(
         answer = await waiting
         assert time.monotonic() - begun < 2
         assert [notification["seq"] for notification in answer["notifications"]] == [1]
-        again = await here.poll(user, f"after={answer['cursor']}&wait=0.3")
-        assert again == {
-            "notifications": [],
-            "cursor": answer["cursor"],
-            "reset": False,
-            "reset_reason": None,
-            "read": 0,
-        }
+        for wait in ("0", "0.000001", "0.001", "0.3"):  # an end that comes before the log was read
+            again = await here.poll(user, f"after={answer['cursor']}&wait={wait}")
+            assert again == {
+                "notifications": [],
+                "cursor": answer["cursor"],
+                "reset": False,
+                "reset_reason": None,
+                "read": 0,
+            }
 
 
 async def test_what_a_user_has_read_is_told_to_all_of_the_users_devices(
@@ -503,6 +552,22 @@ async def test_what_a_user_has_read_is_told_to_all_of_the_users_devices(
             assert (await message_of(phone))["seq"] == 4
         async with here.connect(token) as later:
             assert (await message_of(later))["data"].items() >= {"read": 3, "unread": 1}.items()
+
+
+async def test_a_holder_that_stops_refuses_a_poll_that_has_no_cursor_yet(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    async with world(valkey, run_dir) as here:
+        with redis.Redis.from_url(valkey.url) as client:
+            client.flushall()
+        waiting = asyncio.create_task(here.poll(names.user(), ""))
+        await until_connected(here.holder, 1)
+        await here.holder.stop(0.3)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            await waiting
+        assert await counted(here.holder, "doorstep_refusals_total", code="stopping") == 1
+    with refused.value as answer:
+        assert (answer.status, json.loads(answer.read())["code"]) == (503, "stopping")
 
 
 async def test_a_poll_that_closes_its_side_is_answered_with_what_there_is(
@@ -550,14 +615,54 @@ async def test_the_audit_finds_a_push_that_was_lost(
     assert "push_lost" in "".join(capfd.readouterr())
 
 
-async def test_stopping_says_when_to_come_back(valkey: ValkeyServer, run_dir: Path, names: Names) -> None:
-    async with world(valkey, run_dir) as here, here.connect(token_for(names.user())) as ws:
-        await message_of(ws)
-        await here.holder.stop()
-        reconnect = await message_of(ws)
-        assert reconnect["event"] == "doorstep.reconnect"
-        assert reconnect["data"]["after_ms"] > 0
-        assert await close_code(ws) == 1012
+async def test_stopping_says_when_to_come_back_in_waves(
+    valkey: ValkeyServer, run_dir: Path, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is told to be back at some moment is so before the next wave is told."""
+    monkeypatch.setattr(holder_module, "_WAVE_S", 0.3)
+    monkeypatch.setattr(waves_module, "_PER_WAVE", 1)
+    token = token_for(names.user())
+    async with world(valkey, run_dir) as here, here.connect(token) as one, here.connect(token) as two:
+        for ws in (one, two):
+            await message_of(ws)
+        told = []
+        stopping = asyncio.create_task(here.holder.stop())
+        for ws in (one, two):
+            reconnect = await message_of(ws)
+            told.append(time.monotonic())
+            assert reconnect["event"] == "doorstep.reconnect"
+            assert 0 < reconnect["data"]["after_ms"] <= 300
+            assert await close_code(ws) == 1012
+        assert told[1] - told[0] > 0.15
+        await stopping
+
+
+async def test_only_those_are_sent_off_whose_slots_move_once_their_holder_is_there(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    four = Cell.of(HERE, 4)
+    users = [names.user(number) for number in range(40)]
+    stays = next(user for user in users if four.holders_of(user)[0] == "holder-0")
+    moves = next(user for user in users if four.holders_of(user)[0] == "holder-2")
+    async with (
+        world(valkey, run_dir) as here,
+        here.connect(token_for(stays)) as staying,
+        here.connect(token_for(moves)) as moving,
+    ):
+        for ws in (staying, moving):
+            await message_of(ws)
+        here.holder.belong_to(four)
+        assert (await here.holder.status()).slots == SLOTS // 4 + 1
+        await here.append(moves, 1)
+        assert (await message_of(moving))["seq"] == 1
+        for holder in four.holders[1:]:
+            RunDirectory(run_dir).socket_of(holder).touch()
+        assert (await message_of(moving))["event"] == "doorstep.reconnect"
+        assert await close_code(moving) == 1012
+        here.holder.belong_to(Cell.of(HERE, 2))
+        await here.append(stays, 1)
+        assert (await message_of(staying))["seq"] == 1
+        assert (await here.holder.status()).slots == SLOTS // 2
 
 
 @pytest.mark.parametrize(
@@ -582,7 +687,13 @@ async def test_a_message_of_the_feed_that_is_not_ours_costs_a_look_at_the_heads(
 
 @pytest.mark.parametrize("method", ["_deliver", "_tell"])
 async def test_a_fault_in_serving_one_connection_closes_it_and_no_other(
-    valkey: ValkeyServer, run_dir: Path, names: Names, monkeypatch: pytest.MonkeyPatch, method: str
+    *,
+    valkey: ValkeyServer,
+    run_dir: Path,
+    names: Names,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    method: str,
 ) -> None:
     sick, user = names.user("sick"), names.user()
     works = getattr(SocketSubscriber, method)
@@ -600,11 +711,14 @@ async def test_a_fault_in_serving_one_connection_closes_it_and_no_other(
                 await message_of(one)
             await message_of(other)
             monkeypatch.setattr(SocketSubscriber, method, fail)
-            await here.append(sick, 1)
+            await here.append(sick, 1, event="sick")
             await here.append(user, 1)
             assert await close_code(one) == 1011
             assert (await message_of(other))["seq"] == 1
             assert await counted(here.holder, "doorstep_faults_total", where="subscriber") == 1
+    if method == "_deliver":
+        lines = "".join(capfd.readouterr()).split("\n")
+        assert any("fault_contained" in line and "sick" in line for line in lines)
 
 
 async def test_a_poll_that_fails_here_is_refused_and_not_left_waiting(
@@ -614,8 +728,52 @@ async def test_a_poll_that_fails_here_is_refused_and_not_left_waiting(
     async with world(valkey, run_dir) as here:
         with pytest.raises(urllib.error.HTTPError) as refused:
             await here.poll(names.user(), "")
+        assert await counted(here.holder, "doorstep_refusals_total", code="internal_error") == 1
     with refused.value as answer:
         assert (answer.status, json.loads(answer.read())["code"]) == (503, "internal_error")
+
+
+def _visit(port: int, request: bytes, manner: str) -> None:
+    """Say it, wait for the beginning of an answer unless it is gone at once, and leave."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(request)
+        if manner != "is gone at once":
+            client.recv(65536)
+        if manner != "leaves":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize("manner", ["leaves", "is cut off", "is gone at once"])
+@pytest.mark.parametrize("target", ["/v1/ws", "/v1/ws?replay=x", "/v1/notifications?wait=5"])
+async def test_who_is_gone_leaves_nothing_to_the_garbage_collector(
+    valkey: ValkeyServer, run_dir: Path, names: Names, target: str, manner: str
+) -> None:
+    """It would hold up everybody at once, after thousands of connections."""
+    upgrade = (
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: doorstep.v1\r\n"
+    )
+    headers = f"Authorization: Bearer {token_for(names.user())}\r\n{upgrade if 'ws' in target else ''}"
+    request = f"GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode()
+    async with world(valkey, run_dir) as here:
+
+        async def visits() -> None:
+            for _ in range(10):
+                await asyncio.to_thread(_visit, here.port, request, manner)
+            await asyncio.sleep(0.3)
+            await until_connected(here.holder, 0)
+
+        await visits()  # what is made once is made now
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            await visits()
+            gc.collect()
+            left = [type(each).__qualname__ for each in gc.garbage if "doorstep" in type(each).__module__]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+    assert left == []
 
 
 async def test_a_fault_in_a_refresh_is_counted_and_the_old_token_goes_on(

@@ -13,6 +13,8 @@ from doorstep.gateway.cursor import Cursor
 from tests.actors.holding.test_registry import Connection
 from tests.support.fuzz import fuzz
 
+pytestmark = pytest.mark.patient
+
 _STEPS_OF_A_WORLD = 60
 
 
@@ -130,6 +132,7 @@ class World:
 
 
 @pytest.mark.fuzz
+@pytest.mark.usefixtures("without_coverage")
 def test_an_inbox_sends_the_log_and_ends_at_its_head_whatever_happens() -> None:
     world: World | None = None
     for number, chance in enumerate(fuzz()):
@@ -142,6 +145,7 @@ def test_an_inbox_sends_the_log_and_ends_at_its_head_whatever_happens() -> None:
 
 
 @pytest.mark.fuzz
+@pytest.mark.usefixtures("without_coverage")
 def test_a_registry_says_what_a_list_of_everybody_says() -> None:
     users = [f"user-{number}" for number in range(8)]
     owned = {slot_of(user) for user in users[:3]}

@@ -212,7 +212,7 @@ class InboxInAWorld(RuleBasedStateMachine):
 
 
 TestInboxInAWorld = InboxInAWorld.TestCase
-TestInboxInAWorld.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestInboxInAWorld.settings = settings(max_examples=300, stateful_step_count=40)
 
 
 def test_how_far_the_user_has_read_is_told_at_first_and_when_it_moves() -> None:

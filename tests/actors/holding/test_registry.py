@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from doorstep.actors.holding.registry import Kind, Registry
 from doorstep.actors.placement.slots import SLOTS, slot_of
+
+pytestmark = pytest.mark.patient
 
 USERS = [f"user-{number}" for number in range(6)]
 OWNED = {slot_of(user) for user in USERS[:2]}
@@ -74,6 +77,7 @@ class RegistryOfEverybody(RuleBasedStateMachine):
         super().__init__()
         self.registry = registry(sockets=2, polls=1)
         self.everybody: list[Connection] = []
+        self.owned = OWNED
         self.fed: set[int] = set()
 
     @rule(user=st.sampled_from(USERS), kind=st.sampled_from(["socket", "poll"]))
@@ -93,10 +97,19 @@ class RegistryOfEverybody(RuleBasedStateMachine):
         spare = self.registry.remove(member)
         self.fed -= set() if spare is None else {spare}
 
+    @rule(owned=st.sets(st.sampled_from([*map(slot_of, USERS), 300])))
+    def own(self, owned: set[int]) -> None:
+        before = self.owned | self.fed
+        spare = self.registry.own(owned)
+        self.owned = owned
+        self.fed = {slot_of(each.user_id) for each in self.everybody} - owned
+        assert spare == before - owned - self.fed
+
     @invariant()
     def the_feeds_are_those_of_guests(self) -> None:
-        assert self.fed == {slot_of(each.user_id) for each in self.everybody} - OWNED
-        assert self.registry.slots == len(OWNED) + len(self.fed) <= SLOTS
+        assert self.fed == {slot_of(each.user_id) for each in self.everybody} - self.owned
+        assert self.registry.owned == self.owned
+        assert self.registry.slots == len(self.owned) + len(self.fed) <= SLOTS
 
     @invariant()
     def everybody_is_there_once_and_in_order(self) -> None:
@@ -109,4 +122,4 @@ class RegistryOfEverybody(RuleBasedStateMachine):
 
 
 TestRegistryOfEverybody = RegistryOfEverybody.TestCase
-TestRegistryOfEverybody.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestRegistryOfEverybody.settings = settings(max_examples=200, stateful_step_count=30)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from doorstep.actors.holding.waves import waves
+from doorstep.actors.holding.waves import spread, waves
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,22 @@ def test_everybody_goes_in_time(count: int, within_s: float, sizes: list[int]) -
     groups = list(waves(range(count), within_s))
     assert [len(group) for group in groups] == sizes
     assert [each for group in groups for each in group] == list(range(count))
+
+
+@pytest.mark.parametrize(
+    ("count", "over_s", "sizes", "pause_s"),
+    [
+        (0, 60, [0], 60),
+        (4, 60, [1] * 4, 15),
+        (7, 0.3, [2, 2, 3], 0.1),
+        (6000, 120, [5] * 1200, 0.1),
+        (9, 0, [9], 0.1),
+    ],
+)
+def test_a_drain_takes_the_time_that_it_has(
+    count: int, over_s: float, sizes: list[int], pause_s: float
+) -> None:
+    groups, pause = spread(range(count), over_s)
+    assert [len(group) for group in groups] == sizes
+    assert [each for group in groups for each in group] == list(range(count))
+    assert pause == pytest.approx(pause_s)

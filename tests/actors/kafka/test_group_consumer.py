@@ -2,19 +2,24 @@
 
 import asyncio
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
-from doorstep.actors.kafka.consumer_thread import Batch, GroupEvents
-from doorstep.actors.kafka.errors import KafkaUnavailableError
+from doorstep.actors.kafka.consumer_thread import Batch, ConsumerThread, GroupEvents
+from doorstep.actors.kafka.errors import FencedError, KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
 from doorstep.actors.kafka.offset_queries import OffsetQueries
+from doorstep.actors.kafka.options import group_options
 from doorstep.actors.records import OffsetAndMetadata, Partition
 from doorstep.config.settings import KafkaSettings
 from tests.support.kafka import SecureKafka
@@ -27,12 +32,14 @@ PARTITIONS = 4
 class Member:
     """A group consumer whose user reads everything from the beginning, and notes what it is told."""
 
-    def __init__(self, settings: KafkaSettings, topic: str) -> None:
-        self.consumer = GroupConsumer(settings, "member", [topic], {})
+    def __init__(self, settings: KafkaSettings, topic: str, instance_id: str) -> None:
+        self.consumer = GroupConsumer(settings, "member", instance_id, [topic], {})
         self.assigned: set[Partition] = set()
         self.revoked: list[frozenset[Partition]] = []
         self.read: dict[Partition, list[int]] = defaultdict(list)
         self.values: list[bytes | None] = []
+        self.came: dict[Partition, list[float]] = defaultdict(list)
+        """When something came, in monotonic seconds."""
         self.ends: dict[Partition, int] = {}
         self.batches: list[Batch] = []
         self.on_revoke: Callable[[frozenset[Partition]], Any] | None = None
@@ -70,6 +77,7 @@ class Member:
     def _take(self, batch: Batch) -> None:
         self.batches.append(batch)
         for partition, records in batch.items():
+            self.came[partition].append(time.monotonic())
             self.read[partition] += [record.offset for record in records]
             self.values += [record.value for record in records]
 
@@ -94,11 +102,12 @@ class Topic:
         self.name = names.topic()
         kafka.create_topic(self.name, partitions=PARTITIONS)
         self.settings = KafkaSettings(bootstrap_servers=kafka.bootstrap, group_id=names.group(), linger_ms=0)
-        self._producer = Producer({"bootstrap.servers": kafka.bootstrap})
+        self._address = {"bootstrap.servers": kafka.bootstrap}
+        self._producer = Producer(self._address)
 
-    def member(self) -> Member:
-        """One more, not yet running."""
-        return Member(self.settings, self.name)
+    def member(self, instance_id: str | None = None) -> Member:
+        """One more, not yet running; or who was there already."""
+        return Member(self.settings, self.name, instance_id or uuid.uuid4().hex)
 
     def of(self, *numbers: int) -> set[Partition]:
         """These partitions."""
@@ -110,6 +119,21 @@ class Topic:
             for partition in partitions:
                 self._producer.produce(self.name, b"%d" % number, partition=partition, **more)
         assert self._producer.flush(30) == 0
+
+    async def write_on(self) -> None:
+        """Write to all partitions until cancelled, a hundred records a second to each."""
+        while True:
+            await asyncio.to_thread(self.produce, 1)
+            await asyncio.sleep(0.01)
+
+    def transaction(self, count: int, partition: int) -> None:
+        """Write so many records to this one, and the marker that commits them."""
+        producer = Producer({**self._address, "transactional.id": self.name})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        for number in range(count):
+            producer.produce(self.name, b"%d" % number, partition=partition)
+        producer.commit_transaction(30)
 
 
 @pytest.fixture
@@ -127,8 +151,18 @@ async def test_records_come_whole_and_in_order(topic: Topic) -> None:
             (topic.name, 1, number, b"%d" % number) for number in range(3)
         ]
         assert {(each.key, each.headers) for each in records} == {(b"k", (("a", b"1"), ("a", None)))}
-        ends = {(topic.name, number): 3 if number == 1 else 0 for number in range(PARTITIONS)}
-        await member.until(lambda: member.ends == ends, "it is told how far each partition is read")
+
+
+async def test_ends_are_told_where_they_are_further_than_the_records(topic: Topic) -> None:
+    topic.produce(3, [1])
+    await asyncio.to_thread(topic.transaction, 2, 0)
+    async with running(topic.member()) as member:
+        member.consumer.allow(100)
+        await member.until(lambda: member.ends, "it is told of what only a marker follows")
+        await member.until(lambda: len(member.values) == 5, "all are read")
+        topic.produce(1, [1])
+        await member.until(lambda: len(member.values) == 6, "it goes on")
+        assert member.ends == {(topic.name, 0): 3}
 
 
 async def test_no_more_come_than_are_allowed(topic: Topic) -> None:
@@ -175,6 +209,43 @@ async def test_a_paused_partition_waits_and_loses_nothing(topic: Topic) -> None:
         assert member.read[topic.name, 0] == list(range(5))
 
 
+async def test_who_is_resumed_is_read_at_once(topic: Topic) -> None:
+    """Also when nothing was fetched meanwhile."""
+    async with running(topic.member()) as member:
+        member.consumer.allow(1000)
+        waits = []
+        for count in range(1, 7):
+            member.consumer.pause(frozenset(topic.of(*range(PARTITIONS))), lambda: None)
+            await asyncio.sleep(0.6)  # until there is no fetch under way any more
+            topic.produce(1, [0])
+            began = time.monotonic()
+            member.consumer.pause(frozenset(), lambda: None)
+            await member.until(lambda: len(member.values) == count, "it is read")  # noqa: B023
+            waits.append(time.monotonic() - began)
+        assert median(waits) < 0.2
+
+
+async def test_partitions_that_stay_are_hardly_held_up_and_those_that_move_not_for_long(topic: Topic) -> None:
+    async def slowly(_: frozenset[Partition]) -> None:
+        await asyncio.sleep(0.2)
+
+    writing = asyncio.create_task(topic.write_on())
+    async with running(topic.member()) as first:
+        first.on_revoke = slowly
+        first.consumer.allow(1_000_000)
+        await first.until(lambda: len(first.came) == PARTITIONS, "all are read")
+        began = time.monotonic()
+        async with running(topic.member()) as second:
+            second.consumer.allow(1_000_000)
+            await second.until(lambda: len(second.came) == 2, "the load is shared")
+            assert time.monotonic() - began < 2
+            await asyncio.sleep(1)
+            stayed = first.assigned.copy()
+    writing.cancel()
+    for each in stayed:
+        assert max(later - sooner for sooner, later in pairwise(first.came[each])) < 0.6
+
+
 async def test_partitions_that_stay_are_read_while_others_move(topic: Topic) -> None:
     async with running(topic.member()) as first:
         first.consumer.allow(10_000)
@@ -205,6 +276,24 @@ async def test_partitions_that_stay_are_read_while_others_move(topic: Topic) -> 
         )
 
 
+async def test_who_comes_back_has_its_partitions_and_its_last_process_none(topic: Topic) -> None:
+    async with running(topic.member("other")) as other:
+        last = topic.member("the-same")
+        ending = asyncio.create_task(last.run())
+        await other.until(lambda: len(last.assigned) == len(other.assigned) == 2, "the load is shared")
+        last.consumer.allow(1)
+        moves = len(other.revoked)
+        begun = time.monotonic()
+        async with running(topic.member("the-same")) as member:
+            assert time.monotonic() - begun < topic.settings.session_timeout_ms / 1000 / 2
+            assert member.assigned == last.assigned
+            with pytest.raises(FencedError):
+                await asyncio.wait_for(ending, 20)
+            await asyncio.sleep(1)
+            assert (len(member.assigned), member.revoked) == (2, [])
+        assert len(other.revoked) == moves
+
+
 async def test_who_leaves_is_replaced_at_once(topic: Topic) -> None:
     async with running(topic.member()):
         second = topic.member()
@@ -231,7 +320,7 @@ async def test_tls_and_a_password(secure_kafka: SecureKafka, names: Names) -> No
         "ssl_cafile": secure_kafka.authority,
     }
     settings = plain.settings.model_copy(update=secure)
-    async with running(Member(settings, plain.name)) as member:
+    async with running(Member(settings, plain.name, "an-id")) as member:
         member.consumer.allow(10)
         await member.until(lambda: member.values == [b"0", b"1"], "all are read")
         queries = OffsetQueries(settings)
@@ -239,7 +328,68 @@ async def test_tls_and_a_password(secure_kafka: SecureKafka, names: Names) -> No
         await queries.close()
 
 
+@pytest.mark.parametrize(
+    "event", ["on_assigned", "on_revoked", "on_records", "on_caught_up", "begun", "paused"]
+)
+async def test_an_event_that_raises_ends_the_membership(topic: Topic, event: str) -> None:
+    """Whatever was told is not known then, and only a new membership is told again."""
+
+    def raise_in(name: str) -> None:
+        if name == event:
+            raise LookupError(name)
+
+    async def on_revoked(_: frozenset[Partition]) -> None:
+        raise_in("on_revoked")
+
+    def on_assigned(partitions: frozenset[Partition]) -> None:
+        raise_in("on_assigned")
+        consumer.read_from(dict.fromkeys(partitions, 0), lambda: raise_in("begun"))
+        consumer.pause(frozenset(), lambda: raise_in("paused"))
+        consumer.allow(10)
+        assigned.set()
+
+    consumer, assigned = GroupConsumer(topic.settings, "member", "an-id", [topic.name], {}), asyncio.Event()
+    nothing: Callable[..., None] = lambda *_: None  # noqa: E731
+    topic.transaction(1, 0)  # its marker is what makes an end worth telling
+    work = consumer.run(
+        GroupEvents(
+            on_assigned=on_assigned,
+            on_revoked=on_revoked,
+            on_lost=nothing,
+            on_unreadable=nothing,
+            on_records=lambda _: raise_in("on_records"),
+            on_caught_up=lambda _: raise_in("on_caught_up"),
+        )
+    )
+    task = asyncio.create_task(work)
+    if event == "on_revoked":
+        await assigned.wait()
+        async with running(topic.member()):
+            pass
+    with pytest.raises(LookupError, match=event):
+        await asyncio.wait_for(task, 30)
+
+
 async def test_options_that_librdkafka_refuses(names: Names) -> None:
     settings = KafkaSettings.model_validate({"security_protocol": "SSL", "ssl_cafile": "/nowhere"})
     with pytest.raises(KafkaUnavailableError, match="ssl"):
-        await Member(settings, names.topic()).run()
+        await Member(settings, names.topic(), "an-id").run()
+
+
+async def test_what_is_complained_of_again_and_again_is_told_once(topic: Topic) -> None:
+    """As a client may that finds a topic gone with every answer, 900 times a second."""
+    nothing: Callable[..., Any] = lambda *_: None  # noqa: E731
+    thread = ConsumerThread(
+        group_options(topic.settings, "member", "an-id"),
+        topics=[topic.name],
+        topic_ids={},
+        linger_s=0,
+        events=GroupEvents(nothing, nothing, nothing, nothing, nothing, nothing),
+        on_end=nothing,
+    )
+    with capture_logs() as lines:
+        for _ in range(900):
+            thread._take_error(topic.name, 0, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+            thread._take_error("another", 0, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+            thread._failed(KafkaError(KafkaError._TRANSPORT))
+    assert [line["topic"] for line in lines] == [topic.name, "another", None]

@@ -11,6 +11,7 @@ from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.offset_queries import OffsetQueries
 from doorstep.actors.records import BEGINNING
 from doorstep.config.settings import KafkaSettings
+from doorstep.development.kafka import wait_for_leaders
 from doorstep.development.ports import free_port
 from tests.support.names import Names
 from tests.support.servers import KafkaServer
@@ -52,6 +53,7 @@ async def test_a_partition_that_is_new_is_known_at_once(
     await queries.ends([(topic, 0)])
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.create_partitions([NewPartitions(topic, 3)])[topic].result(timeout=30)
+    wait_for_leaders(kafka.bootstrap, topic, 3)
     assert await queries.ends([(topic, 2)]) == {(topic, 2): 0}
 
 

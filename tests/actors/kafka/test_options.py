@@ -24,7 +24,7 @@ def test_nothing_is_left_to_unsafe_defaults() -> None:
     assert (read["enable_auto_commit"], read["isolation_level"]) == (False, "read_committed")
     assert read["auto_offset_reset"] == "earliest"
     assert "group_id" not in read
-    member = group_options(settings, "consumer-0")
+    member = group_options(settings, "consumer-0", "an-id")
     assert (member["enable.auto.commit"], member["isolation.level"]) == (False, "read_committed")
     assert member["auto.offset.reset"] == "earliest"
     assert member["group.id"] == "doorstep"
@@ -36,12 +36,15 @@ def test_nothing_is_left_to_unsafe_defaults() -> None:
 
 def test_a_session_may_be_longer_than_a_member_may_be_silent() -> None:
     for session_ms in (1000, 120_000):
-        options = group_options(KafkaSettings(session_timeout_ms=session_ms), "consumer-0")
+        options = group_options(KafkaSettings(session_timeout_ms=session_ms), "consumer-0", "an-id")
         assert options["max.poll.interval.ms"] >= options["session.timeout.ms"] == session_ms
+        assert options["heartbeat.interval.ms"] * 3 <= session_ms
 
 
 def test_partitions_that_stay_are_not_taken_away() -> None:
-    assert group_options(KafkaSettings(), "me")["partition.assignment.strategy"] == "cooperative-sticky"
+    assert (
+        group_options(KafkaSettings(), "me", "an-id")["partition.assignment.strategy"] == "cooperative-sticky"
+    )
 
 
 def test_plain_connections_have_no_secrets() -> None:

@@ -3,9 +3,11 @@
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from doorstep.actors.placement.cell import HERE, SUPERVISOR, Cell, consumers, kind_of, node_of
-from doorstep.actors.placement.slots import SLOTS, owner_of, ranked, slot_of
+from doorstep.actors.placement.cell import HERE, SUPERVISOR, Cell, consumers, edition_of, kind_of, node_of
+from doorstep.actors.placement.slots import SLOTS, owners, ranked, slot_of
 
 
 def test_a_slot_never_changes_with_machine_or_version() -> None:
@@ -15,30 +17,47 @@ def test_a_slot_never_changes_with_machine_or_version() -> None:
 SLOTS_OF_KNOWN_USERS = [241, 36, 231, 194]
 
 
-def test_owners_are_spread_and_few_slots_move() -> None:
-    three, four = ["a", "b", "c"], ["a", "b", "c", "d"]
-    before = {slot: owner_of(slot, three) for slot in range(SLOTS)}
-    after = {slot: owner_of(slot, four) for slot in range(SLOTS)}
-    moved = [slot for slot in range(SLOTS) if before[slot] != after[slot]]
-    assert min(Counter(before.values()).values()) > SLOTS // 3 * 0.7
-    assert all(after[slot] == "d" for slot in moved)
-    assert SLOTS / 4 * 0.6 < len(moved) < SLOTS / 4 * 1.4
+NUMBERS = st.integers(1, 40)
 
 
-def test_the_order_of_the_holders_does_not_matter() -> None:
-    assert all(owner_of(slot, ["a", "b", "c"]) == owner_of(slot, ["c", "a", "b"]) for slot in range(SLOTS))
+@given(NUMBERS)
+def test_every_holder_owns_as_many_slots_as_the_others_or_one_more(holders: int) -> None:
+    owned = Counter(owners(holders))
+    assert len(owned) == holders
+    assert max(owned.values()) - min(owned.values()) <= 1
 
 
-def test_the_next_of_a_slot_is_who_would_own_it_without_the_first() -> None:
-    for slot in range(SLOTS):
-        first, *others = ranked(slot, ["a", "b", "c"])
-        assert first == owner_of(slot, ["a", "b", "c"])
-        assert others[0] == owner_of(slot, others)
+@given(NUMBERS, NUMBERS)
+def test_only_those_slots_move_that_must(before: int, after: int) -> None:
+    """The share of those who come, or of those who go."""
+    fewer, more = sorted([before, after])
+    pairs = list(zip(owners(before), owners(after), strict=True))
+    moved = [pair for pair in pairs if pair[0] != pair[1]]
+    assert all(max(pair) >= fewer for pair in moved)
+    assert abs(len(moved) - SLOTS * (more - fewer) / more) < more
 
 
-def test_no_holder_is_an_error() -> None:
-    with pytest.raises(ValueError, match="empty"):
-        owner_of(1, [])
+def test_one_to_four_to_two_holders_moves_three_quarters_and_then_half() -> None:
+    one, four, two = owners(1), owners(4), owners(2)
+    assert sum(a != b for a, b in zip(one, four, strict=True)) == SLOTS * 3 // 4
+    assert sum(a != b for a, b in zip(four, two, strict=True)) == SLOTS // 2
+
+
+@given(NUMBERS, st.integers(0, SLOTS - 1))
+def test_the_owner_is_the_first_of_all_and_the_others_are_spread(holders: int, slot: int) -> None:
+    assert sorted(ranked(slot, holders)) == list(range(holders))
+    assert ranked(slot, holders)[0] == owners(holders)[slot]
+
+
+def test_the_users_of_one_that_is_away_go_to_many() -> None:
+    seconds = Counter(ranked(slot, 5)[1] for slot in range(SLOTS) if owners(5)[slot] == 0)
+    assert len(seconds) == 4
+
+
+@pytest.mark.parametrize("holders", [0, -1, SLOTS + 1])
+def test_a_number_of_holders_that_cannot_be_is_an_error(holders: int) -> None:
+    with pytest.raises(ValueError, match="1 to 256 holders"):
+        owners(holders)
 
 
 @pytest.mark.parametrize(("node", "at"), [(HERE, ""), ("ab12", "@ab12")])
@@ -48,6 +67,9 @@ def test_the_actors_of_a_cell_say_what_they_are_and_where(node: str, at: str) ->
     assert [kind_of(name) for name in cell.actors] == ["holder", "holder", "gateway"]
     assert {node_of(name) for name in cell.actors} == {node}
     assert set(cell.holders_of("u1")) == set(cell.holders)
+    assert cell.holders_of("u1")[0] == cell.owner_of(slot_of("u1"))
+    assert slot_of("u1") in cell.slots_of(cell.owner_of(slot_of("u1")))
+    assert cell.slots_of("stranger") == frozenset()
 
 
 def test_consumers_and_the_supervisor_belong_to_no_node() -> None:
@@ -55,3 +77,13 @@ def test_consumers_and_the_supervisor_belong_to_no_node() -> None:
     assert names == ["consumer-0", "consumer-1", "supervisor"]
     assert [kind_of(name) for name in names] == ["consumer", "consumer", "supervisor"]
     assert {node_of(name) for name in names} == {""}
+
+
+@pytest.mark.parametrize(("node", "at"), [(HERE, ""), ("e2ab12", "@e2ab12")])
+@pytest.mark.parametrize(("edition", "mark"), [(1, ""), (2, ".e2"), (12, ".e12")])
+def test_the_actors_of_a_later_edition_say_which(node: str, at: str, edition: int, mark: str) -> None:
+    names = (*Cell.of(node, 1, edition).actors, *consumers(1, edition))
+    assert names == (f"holder-0{mark}{at}", f"gateway{mark}{at}", f"consumer-0{mark}")
+    assert [kind_of(name) for name in names] == ["holder", "gateway", "consumer"]
+    assert [node_of(name) for name in names] == [node, node, HERE]
+    assert {edition_of(name) for name in names} == {edition}

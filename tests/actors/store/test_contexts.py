@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from doorstep.actors.records import StoredRecord
+from doorstep.actors.store.checkpoints import Checkpoints
 from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.redis.calls import Call, Connection
+from doorstep.actors.store.redis.errors import StoreLost
 from doorstep.actors.store.redis.link import Reply
 from doorstep.actors.store.redis.single import SingleConnection
-from doorstep.actors.store.values import Parked, Parking
+from doorstep.actors.store.values import Canary, Parked, Parking
 from doorstep.config.settings import ContextSettings
 from tests.actors.store.conftest import Eyes
 
@@ -338,3 +340,21 @@ async def test_parked_records_that_are_none_are_removed(contexts: Contexts, eyes
     assert [each.record for each in await contexts.parked("b", 9)] == [record(1)]
     assert await contexts.unpark("b", [record(1).identity]) == 0
     assert contexts.repairs == 2
+
+
+# A Redis that has lost what it acknowledged
+
+
+async def test_nothing_is_parked_or_registered_where_the_canary_is_gone(
+    connection: Connection, contexts: Contexts
+) -> None:
+    canary = Canary("group", ("!consumer", 0), 7)
+    with pytest.raises(StoreLost):
+        await contexts.register("b", "u", canary)
+    with pytest.raises(StoreLost):
+        await contexts.resolve_or_park([("b", record(1))], canary)
+    assert await contexts.lookup(["b"]) == {}
+    assert await contexts.parked("b", 10) == []
+    await Checkpoints(connection).write(canary.group, {canary.partition: canary.checkpoint})
+    assert await contexts.resolve_or_park([("b", record(1))], canary) == [PARKED]
+    assert await contexts.register("b", "u", canary) == "new"

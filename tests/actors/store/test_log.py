@@ -439,7 +439,7 @@ async def test_a_server_clock_that_was_set_back_still_expires(log: Log, eyes: Ey
 # Faults
 
 
-_SCRIPT = Script("head.lua", "append.lua")
+_SCRIPT = Script("head.lua", "canary.lua", "append.lua")
 
 
 def _arguments(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import takewhile
 
+import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -30,6 +31,8 @@ from tests.actors.store.helpers import (
     stamp,
 )
 from tests.support.servers import ValkeyServer
+
+pytestmark = pytest.mark.patient
 
 WINDOW = 6
 USERS = st.sampled_from(["u", "v"])
@@ -199,7 +202,6 @@ def test_log_against_its_model(valkey: ValkeyServer) -> None:
         settings=settings(
             max_examples=60,
             stateful_step_count=30,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

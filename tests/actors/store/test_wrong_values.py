@@ -167,7 +167,7 @@ def test_garbage_in_the_keys_of_one_costs_nobody_else_anything(valkey: ValkeySer
         finally:
             await connection.close()
 
-    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=120, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.lists(garbage, min_size=1, max_size=4), min_size=1, max_size=4))
     def check(rounds: Sequence[Sequence[Command]]) -> None:
         eyes("FLUSHALL")

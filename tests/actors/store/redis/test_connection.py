@@ -65,6 +65,19 @@ async def test_tls_with_a_foreign_authority(tls_valkey: TlsValkey, tmp_path: Pat
             await works(connection)
 
 
+async def test_tls_with_a_server_that_speaks_none(valkey: ValkeyServer) -> None:
+    url = valkey.url.replace("redis://", "rediss://")
+    async with open_to(RedisSettings(url=SecretStr(url), timeout_s=0.5)) as connection:
+        with pytest.raises(StoreUnavailable, match=r"no answer within 0.5 s; perhaps it speaks no TLS"):
+            await works(connection)
+
+
+async def test_no_tls_with_a_server_that_wants_it(tls_valkey: TlsValkey) -> None:
+    async with open_to(redis_settings(tls_valkey.url.replace("rediss://", "redis://"))) as connection:
+        with pytest.raises(StoreUnavailable, match=r"it closed the connection; perhaps it wants TLS"):
+            await works(connection)
+
+
 @pytest.mark.valkey
 async def test_a_unix_socket(tmp_path: Path) -> None:
     server = ValkeyProcess(tmp_path, {"unixsocket": str(tmp_path / "s")})

@@ -1,0 +1,18 @@
+"""The suite against Doorstep itself, small: does each scenario work?"""
+
+import pytest
+
+from doorstep.benchmarks.scenario import Suite
+from doorstep.benchmarks.suite import plan_sessions
+from doorstep.benchmarks.verdict import Verdict, verdict_of
+from tests.benchmarks.conftest import RunSuite
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_every_scenario_passes_in_small(run_shipped: RunSuite) -> None:
+    report = run_shipped(Suite.SMOKE)
+
+    assert verdict_of(report.outcomes) is Verdict.PASSED, report.outcomes
+    (session,) = plan_sessions(report.scenarios, Suite.SMOKE, ["ours"])
+    assert [run.scenario for run in report.runs] == [scenario.name for scenario in session.scenarios]
