@@ -277,7 +277,7 @@ async def test_what_happened_to_a_file_is_told_from_upload_to_paint(
     tab = of_chromium(await signed_in(browser, demo, JONAS))
     before = await count(tab)
     await tab.choose(".ds-picker input", essays(tmp_path)[:1])
-    await tab.until(f"{rows('assigned')}.length > 0 && {rows()}.length === {before + 1}")
+    await tab.until(all_settled(before + 1))  # before that, its button stops the upload
     await tab.evaluate("document.querySelector('tbody .act').focus()")
     await tab.press("Enter", "\r")
     await tab.until("document.querySelector('dialog').open")

@@ -68,21 +68,25 @@ class RemoteTab(ABC):
         """Load the page again; returns when the old one is gone and the new one is there."""
         await self.evaluate("window.isOld = true")
         await self.load_again()
-        is_new = "!window.isOld && document.readyState === 'complete'"
-        try:
-            await self.until(is_new)
-        except PageError:  # the old page went while it was asked
-            await self.until(is_new)
+        await self.until("!window.isOld && document.readyState === 'complete'")
 
     async def until(self, expression: str, wait_s: float = WAIT_S) -> Any:
-        """Wait until an expression is true; returns its value. Raises `PageError` after `wait_s` seconds."""
+        """Wait until an expression is true; returns its value. Raises `PageError` after `wait_s` seconds.
+
+        An expression that throws is not true yet: what it looks at may not be there, or its page may go just now.
+        """
         deadline = asyncio.get_running_loop().time() + wait_s
-        while not (value := await self.evaluate(expression)):
+        while True:
+            thrown = ""
+            try:
+                if value := await self.evaluate(expression):
+                    return value
+            except PageError as error:
+                thrown = f"\nit threw: {error}"
             if asyncio.get_running_loop().time() > deadline:
                 text = await self.evaluate("document.body.innerText")
-                raise PageError(f"not within {wait_s:g} s: {expression}\nthe page says:\n{text}")
+                raise PageError(f"not within {wait_s:g} s: {expression}{thrown}\nthe page says:\n{text}")
             await asyncio.sleep(_LOOK_AGAIN_S)  # here, as a browser slows down the timers of its pages
-        return value
 
 
 class RemoteBrowser(ABC):
