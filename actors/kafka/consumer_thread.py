@@ -102,8 +102,8 @@ class ConsumerThread:
         self._resumed: set[Partition] = set()
         """What librdkafka is to fetch again after a pause, as soon as it notices."""
         self._rebalancing = False
-        self._commits: deque[asyncio.Future[CommitAnswer]] = deque()
-        """Answers come in the order of the questions."""
+        self._commits: deque[tuple[list[TopicPartition], asyncio.Future[CommitAnswer]]] = deque()
+        """Under way. Answers come in the order of the questions."""
         self._complaints: dict[str, float] = {}
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="kafka", daemon=True)
@@ -316,6 +316,9 @@ class ConsumerThread:
     def _wait_for(self, finishing: Future[None]) -> None:
         deadline = time.monotonic() + _REVOKE_S
         self._rebalancing = True
+        for named, done in self._commits:
+            if not done.done():
+                self._commit_now(named, done)  # once more, as its answer would come too late
         while not finishing.done() and not self._ending and (left := deadline - time.monotonic()) > 0:
             self._obey(wait_s=left)
         self._rebalancing = False
@@ -358,19 +361,35 @@ class ConsumerThread:
     ) -> None:
         """While a rebalance is on nobody would be told of an answer, so then it is waited for."""
         named = [TopicPartition(*partition, *commit) for partition, commit in offsets.items()]
-        self._commits.append(done)
+        if self._rebalancing:
+            self._commit_now(named, done)
+            return
+        self._commits.append((named, done))
         try:
-            if self._rebalancing:
-                self._committed(None, self._consumer.commit(offsets=named, asynchronous=False))
-            else:
-                self._consumer.commit(offsets=named, asynchronous=True)
+            self._consumer.commit(offsets=named, asynchronous=True)
         except KafkaException as error:
-            self._committed(error.args[0], named)
+            self._commits.pop()
+            self._answer(done, error.args[0], named)
+
+    def _commit_now(self, named: list[TopicPartition], done: asyncio.Future[CommitAnswer]) -> None:
+        try:
+            self._answer(done, None, self._consumer.commit(offsets=named, asynchronous=False))
+        except KafkaException as error:
+            self._answer(done, error.args[0], named)
 
     def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        _, done = self._commits.popleft()
+        self._answer(done, error, partitions)
+
+    def _answer(
+        self,
+        done: asyncio.Future[CommitAnswer],
+        error: KafkaError | None,
+        partitions: Iterable[TopicPartition],
+    ) -> None:
         """An error of all is each one's; where all have one of their own, Kafka's client tells the last."""
         answer = {(each.topic, each.partition): each.error or error for each in partitions}
-        self._tell(_set_result, self._commits.popleft(), answer)
+        self._tell(_set_result, done, answer)
 
     # Complaints
 

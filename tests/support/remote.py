@@ -73,7 +73,7 @@ class RemoteTab(ABC):
     async def until(self, expression: str, wait_s: float = WAIT_S) -> Any:
         """Wait until an expression is true; returns its value. Raises `PageError` after `wait_s` seconds.
 
-        An expression that throws is not true yet: what it looks at may not be there, or its page may go just now.
+        One that throws is not true yet: what it looks at may not be there, or its page may go just now.
         """
         deadline = asyncio.get_running_loop().time() + wait_s
         while True:

@@ -276,6 +276,33 @@ async def test_partitions_that_stay_are_read_while_others_move(topic: Topic) -> 
         )
 
 
+async def test_a_commit_that_is_under_way_when_partitions_are_to_move_is_answered(topic: Topic) -> None:
+    """Its own answer would be told after the revocation, which waits for it."""
+    first, second = topic.member(), topic.member()
+    commits: list[asyncio.Task[frozenset[Partition]]] = []
+
+    def commit() -> None:
+        offsets = {each: OffsetAndMetadata(len(commits), "") for each in topic.of(*range(PARTITIONS))}
+        commits.append(asyncio.create_task(first.consumer.commit(offsets)))
+
+    async def commit_on() -> None:
+        while True:
+            if sum(not each.done() for each in commits) < 3:
+                commit()
+            await asyncio.sleep(0.001)
+
+    async def commit_last(_: frozenset[Partition]) -> None:
+        committing.cancel()
+        commit()
+        await asyncio.gather(*commits)
+
+    async with running(first):
+        committing = asyncio.create_task(commit_on())
+        first.on_revoke = commit_last  # raises where one was given up
+        async with running(second):
+            assert await commits[-1] == topic.of(*range(PARTITIONS))
+
+
 async def test_who_comes_back_has_its_partitions_and_its_last_process_none(topic: Topic) -> None:
     async with running(topic.member("other")) as other:
         last = topic.member("the-same")
