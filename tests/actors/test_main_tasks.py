@@ -1,7 +1,5 @@
 """Every task that an actor has for good: an exception in it is not survived in silence."""
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,6 +39,7 @@ from doorstep.gateway.port import PublicPort
 from tests.actors.consuming.consumer_world import World
 from tests.support.servers import ValkeyServer
 from tests.support.service import SECRET
+from tests.support.waiting import until
 
 
 class Actor(Protocol):
@@ -75,14 +74,6 @@ def supervisor(settings: Settings, run: RunDirectory) -> Actor:
 
 async def _raise(*_: object) -> None:
     raise LookupError("injected")
-
-
-async def until(holds: Callable[[], Any], within_s: float = 30) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize(

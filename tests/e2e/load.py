@@ -91,8 +91,8 @@ class Visitors:
 
     address: str
     welcomed: int = 0
-    failed: list[str] = field(default_factory=list)
-    """Of each that was not welcomed, why."""
+    failed: list[tuple[float, str]] = field(default_factory=list)
+    """Of each that was not welcomed, when it came, in monotonic seconds, and why not."""
 
     async def come(self) -> None:
         """Until cancelled, at a steady rate."""
@@ -103,11 +103,12 @@ class Visitors:
 
     async def _visit(self, user: str) -> None:
         protocols: Any = ["doorstep.v1", f"bearer.{token_for(user)}"]
+        url, came = f"ws://{self.address}/v1/ws", time.monotonic()
         try:
-            async with connect(f"ws://{self.address}/v1/ws", subprotocols=protocols) as socket:
+            async with connect(url, subprotocols=protocols, open_timeout=60) as socket:
                 assert json.loads(await socket.recv())["event"] == "doorstep.welcome"
         except (OSError, WebSocketException, TimeoutError) as error:
-            self.failed.append(repr(error))
+            self.failed.append((came, repr(error)))
         else:
             self.welcomed += 1
 

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_an_outage_is_known_by_its_canary(service: Service) -> None:
     holder.suspend()
     try:
         canary = ("gateway", "canary")
-        service.process.wait_until(lambda: canary in service.troubles(), what="a lost canary", timeout_s=10)
+        service.process.wait_until(lambda: canary in service.troubles(), what="a lost canary", timeout_s=30)
         assert service.troubles()[canary]["reason"]
         assert not _is_canary_up(service)
     finally:
@@ -107,14 +108,29 @@ def test_an_actor_that_dies_is_seen_and_every_line_is_json(service: Service) -> 
     holder.kill()
     service.process.wait_until(lambda: "holder-0" in _restarted(service), what="a restart", timeout_s=60)
     service.wait_until_ready()
-    lines = [json.loads(line) for line in service.process.log.read_text().splitlines()]
+    service.process.wait_until(
+        lambda: any(f"Worker PID: {holder.pid} " in text for text in _of_ray(service)),
+        what="what Ray says of it",
+        timeout_s=30,
+    )
+    lines = _lines(service)
     assert all({"actor", "level", "event", "timestamp"} <= set(line) for line in lines)
     restarts = [line for line in lines if line["event"] == "actor_restarted"]
     told = [(line["actor"], line["level"], line["former_pid"], line["reason"]) for line in restarts]
     assert told == [("holder-0", "warning", holder.pid, SAID_NOTHING)]
-    of_ray = [line["text"] for line in lines if line["event"] == "printed" and "worker died" in line["text"]]
-    assert [f"Worker PID: {holder.pid} " in text for text in of_ray] == [True]
+    assert [f"Worker PID: {holder.pid} " in text for text in _of_ray(service)] == [True]
     assert {line["event"] for line in lines if not re.fullmatch(r"[a-z0-9_]+", line["event"])} == set()
+
+
+def _lines(service: Service) -> list[dict[str, Any]]:
+    """All that it has said; the last line may not be whole yet."""
+    said = service.process.log.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in said if line.endswith("\n")]
+
+
+def _of_ray(service: Service) -> list[str]:
+    printed = [line["text"] for line in _lines(service) if line["event"] == "printed"]
+    return [text for text in printed if "worker died" in text]
 
 
 def _is_canary_up(service: Service) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -14,6 +15,7 @@ from tests.support.publisher import Publisher
 from tests.support.records import teacher_notification
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service
+from tests.support.waiting import until
 
 USERS = 20
 
@@ -79,13 +81,11 @@ async def test_redis_stopped_for_10_s_with_its_feeds_cut_before(
             assert client.execute_command("CLIENT", "KILL", "TYPE", "pubsub") > 0
         await asyncio.sleep(1)
         await asyncio.to_thread(store.stop)
-        await asyncio.sleep(3)
-        told = await asyncio.to_thread(service.troubles)
+        told = await _troubles(service, ("holder-0", "redis"), ("consumer-0", "redis"))
         await asyncio.sleep(7)
         await asyncio.to_thread(store.start)
         await publishing
         await check(browsers, 3000)
-        assert {("holder-0", "redis"), ("consumer-0", "redis")} <= set(told)
         assert told["holder-0", "redis"]["state"] == "open"
         assert told["holder-0", "redis"]["since"]
         assert all(browser.journal.connects == 1 for browser in browsers)
@@ -108,15 +108,25 @@ async def test_redis_loses_everything_while_clients_are_connected(
         await stream(publisher, names, 6000, USERS, 3000)
         await check(browsers, 6000 + USERS)
         assert all(browser.journal.connects == 1 for browser in browsers)
-        assert b'doorstep_consumer_restarts_total{actor="consumer-0",cause="lost_writes"} 1' in service.ask(
-            "/metrics"
-        )
+        counted = b'doorstep_consumer_restarts_total{actor="consumer-0",cause="lost_writes"} 1'
+        await until(lambda: counted in service.ask("/metrics"))
 
 
 def _all_committed(service: Service) -> bool:
     lines = service.ask("/metrics").decode().splitlines()
     counts = [line.split()[-1] for line in lines if line.startswith("doorstep_consumer_in_flight_records{")]
     return len(counts) == 2 and not any(map(float, counts))
+
+
+async def _troubles(service: Service, *those: tuple[str, str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """What `/status` says as soon as these are among it, and its breakers are open."""
+
+    def told() -> bool:
+        found = service.troubles()
+        return all(each in found and found[each]["state"] == "open" for each in those)
+
+    await asyncio.to_thread(service.process.wait_until, told, what=f"{those} in /status", timeout_s=30)
+    return await asyncio.to_thread(service.troubles)
 
 
 async def test_kafka_stopped_for_10_s(
@@ -127,10 +137,9 @@ async def test_kafka_stopped_for_10_s(
         publishing = asyncio.create_task(stream(publisher, names, 0, 4000, 200))
         await asyncio.sleep(3)
         await asyncio.to_thread(broker.stop)
-        await asyncio.sleep(6)
-        told = await asyncio.to_thread(service.troubles)
+        told = await _troubles(service, ("consumer-0", "kafka"))
         readiness = await asyncio.to_thread(service.probe, "/readyz")
-        await asyncio.sleep(4)
+        await asyncio.sleep(6)
         await asyncio.to_thread(broker.start)
         await publishing
         await asyncio.to_thread(publisher.flush)

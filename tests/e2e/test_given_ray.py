@@ -26,6 +26,7 @@ from tests.support.plugin import FigureRecorder
 from tests.support.publisher import Publisher
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ async def test_a_node_is_drained_over_a_while_and_takes_sockets_again(service: S
             service.process.wait_until,
             lambda: service.status()["actors"][f"holder-0@{node}"]["connections"] == 0,
             what="no connections",  # which /status learns a moment later
-            timeout_s=5,
+            timeout_s=30,
         )
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", service.port)
@@ -152,9 +153,7 @@ async def test_a_node_is_drained_over_a_while_and_takes_sockets_again(service: S
 
         cancelled = await asyncio.to_thread(service.run, "drain", node, "--cancel")
         assert cancelled.returncode == 0, cancelled.stdout + cancelled.stderr
-        async with asyncio.timeout(20):
-            while {browser for browser in browsers if browser.journal.connects < 2}:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+        await until(lambda: min(browser.journal.connects for browser in browsers) > 1)
     service.wait_until_ready()
 
 
@@ -219,6 +218,7 @@ async def test_all_actors_are_replaced_and_nobody_is_refused(
         done = await asyncio.to_thread(changed.run, "up", "--apply")
         took_s = time.monotonic() - began
         assert done.returncode == 0, done.stdout + done.stderr
+        await until(lambda: min(load.connects()) > 1)  # who was told a moment ago may be on its way
         assert load.connects() == [2] * USERS
         assert not probing.done()
         probing.cancel()
@@ -228,7 +228,7 @@ async def test_all_actors_are_replaced_and_nobody_is_refused(
     after = await asyncio.to_thread(pids, service)
     marked = {name: name.replace("@", ".e2@") for name in before if "@" in name}
     assert after.keys() == {*marked.values(), "consumer-0.e2", "supervisor"}
-    assert not any(map(psutil.pid_exists, before.values()))
+    await until(lambda: not any(map(psutil.pid_exists, before.values())))
 
 
 @pytest.mark.timeout(240)
@@ -246,6 +246,7 @@ async def test_who_connects_while_a_killed_gateway_is_restarted_waits_for_it(ser
         timeout_s=10,
     )
     async with visitors_of(service) as visitors:
+        killed = time.monotonic()
         os.kill(before[gateway], signal.SIGKILL)
         await asyncio.to_thread(
             service.process.wait_until,
@@ -253,12 +254,12 @@ async def test_who_connects_while_a_killed_gateway_is_restarted_waits_for_it(ser
             what="another gateway",
             timeout_s=30,
         )
-    assert [failure for failure in visitors.failed if "Refused" in failure] == []
-    assert len(visitors.failed) < 5
+    assert [why for _, why in visitors.failed if "Refused" in why] == []
+    assert [why for came, why in visitors.failed if came > killed] == []
 
     changed = service.changed(DOORSTEP_HISTORY__MAX_COUNT="77")
     assert (await asyncio.to_thread(changed.run, "down")).returncode == 0
-    assert not any(map(psutil.pid_exists, before.values()))
+    await until(lambda: not any(map(psutil.pid_exists, before.values())))
 
 
 @pytest.mark.ray

@@ -117,7 +117,7 @@ async def test_bad_tokens_are_refused_before_the_101_and_noise_harms_nobody(
         assert problem["status"] == 401
         assert str(problem["code"]).startswith("token_")
     await asyncio.to_thread(_make_noise, service)
-    assert await asyncio.to_thread(service.is_ready)
+    await asyncio.to_thread(service.wait_until_ready)
     log = service.process.log.read_text()
     assert "Traceback" not in log
     assert not [name for name, token in bad.items() if token and len(token) > 20 and token in log]

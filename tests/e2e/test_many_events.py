@@ -61,7 +61,8 @@ async def test_each_log_and_each_client_has_exactly_what_was_promised(
     second_devices = [Browser(service.address, names.user(number)) for number in range(0, USERS, 10)]
     for browser in [*browsers, *second_devices]:
         browser.open()
-    await asyncio.sleep(2)
+    for browser in [*browsers, *second_devices]:
+        await browser.welcomed()
 
     known = [batch for batch in range(BATCHES) if batch not in LATE and batch not in NEVER]
     publisher.send_all(batch_registered(names.batch(batch), owner[batch]) for batch in known)

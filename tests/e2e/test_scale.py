@@ -17,6 +17,7 @@ from tests.support.publisher import Publisher
 from tests.support.records import TEACHER_TOPIC
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import Service
+from tests.support.waiting import until
 
 GROUP = Names().group()
 
@@ -53,9 +54,7 @@ async def always(holds: Callable[[Service], bool], service: Service) -> None:
 
 async def until_moved(load: Load, before: Sequence[int], movers: set[int]) -> None:
     """Wait until all who must have connected once more."""
-    async with asyncio.timeout(20):
-        while {which for which in movers if load.connects()[which] == before[which]}:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await until(lambda: all(load.connects()[which] > before[which] for which in movers))
 
 
 def partition_of(load: Load, which: int) -> int:
@@ -131,7 +130,7 @@ async def test_a_spec_that_redis_lost_is_written_again_and_stops_nobody(
     with redis.Redis.from_url(store.url) as client:
         client.flushall()
         service.process.wait_until(lambda: client.keys("*record*"), what="the spec", timeout_s=10)
-    service.wait_until_ready()
+    service.wait_until_ready(within_s=60)
     after = service.status()
     assert after["spec"] == before["spec"]
     assert {name: actor["process"] for name, actor in after["actors"].items()} == {

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
+from http.client import HTTPException
 from typing import Any
 
 import psutil
@@ -115,7 +116,7 @@ class Soak:
     async def measure(self) -> None:
         """How large everything is, now and then."""
         while time.monotonic() < self._ends_at:
-            with suppress(OSError):  # the gateway was killed
+            with suppress(OSError, HTTPException):  # the gateway was killed
                 for name, size in (await asyncio.to_thread(size_of, self._service)).items():
                     self.samples.setdefault(name, []).append((time.monotonic(), size))
             await asyncio.sleep(SAMPLE_S)

@@ -39,6 +39,8 @@ async def test_latency_at_500_events_a_second(
     browsers = [Browser(service.address, names.user(number)) for number in range(USERS)]
     for browser in browsers:
         browser.open()
+    for browser in browsers:
+        await browser.welcomed()
     publisher.send_all([teacher_notification(names.user(0), {"due": 0})])
     await browsers[0].wait_for(1, 30)  # the topic is new, and found by now
     start = time.monotonic()

@@ -18,10 +18,11 @@ from tests.support.publisher import Publisher
 from tests.support.records import teacher_notification
 from tests.support.service import Service
 
-LIMIT_S = 6.0
-DRAIN_S = 10
+LIMIT_S = 19.0
+"""Less than the 20 s that may go by before who does not stop is made to."""
+DRAIN_S = 60
 USERS, DEVICES, EVENTS = 100, 5, 2000
-READ_MEANWHILE = 100
+READ_MEANWHILE = 250
 """Events that may come while the last commit is under way, and so are read again: at 250 a second far fewer.
 Without that commit it is all that was read since the start, at least 500."""
 
@@ -36,7 +37,7 @@ async def test_a_signal_ends_everything(serve: ServiceFactory, names: Names, num
         status = await asyncio.to_thread(service.process.wait, 30)
     assert status == 0
     assert time.monotonic() - begun < LIMIT_S
-    _, alive = psutil.wait_procs(family, timeout=1)
+    _, alive = psutil.wait_procs(family, timeout=LIMIT_S)
     assert alive == []
 
 
@@ -56,7 +57,7 @@ async def test_a_signal_to_all_that_it_has_started_ends_it_as_well(
     assert (status, time.monotonic() - begun < LIMIT_S) == (0, True)
     assert all(json.loads(line) for line in service.process.output(200).splitlines())
     assert not with_secrets.exists()
-    _, alive = psutil.wait_procs(family, timeout=1)
+    _, alive = psutil.wait_procs(family, timeout=LIMIT_S)
     assert alive == []
 
 
@@ -76,7 +77,7 @@ async def test_500_sockets_under_load_lose_nothing_by_a_restart(
         begun = time.monotonic()
         service.process.signal(signal.SIGTERM)
         unready = await asyncio.to_thread(_until_unready, service)
-        status = await asyncio.to_thread(service.process.wait, 3 * DRAIN_S)
+        status = await asyncio.to_thread(service.process.wait, 2 * DRAIN_S)
         took_s = time.monotonic() - begun
         said = service.process.output(200)
         await asyncio.to_thread(service.start)

@@ -12,6 +12,7 @@ import pytest
 
 from doorstep.gateway import listener as listener_module
 from doorstep.gateway.listener import Listener
+from tests.support.waiting import PATIENCE_S, a_while, until
 
 
 class ListeningSocket(socket.socket):
@@ -39,16 +40,10 @@ def listening() -> Iterator[tuple[ListeningSocket, list[socket.socket], Any]]:
         connection.close()
 
 
-async def _until(accepted: list[socket.socket], number: int) -> None:
-    async with asyncio.timeout(5):
-        while len(accepted) < number:  # noqa: ASYNC110 - the kernel tells the listener, not us
-            await asyncio.sleep(0.01)
-
-
 async def test_everyone_gets_in_however_many_come_at_once() -> None:
     with listening() as (_, accepted, address):
         clients = [socket.create_connection(address) for _ in range(200)]
-        await _until(accepted, 200)
+        await until(lambda: len(accepted) == 200)
         assert not any(connection.getblocking() for connection in accepted)
         for client in clients:
             client.close()
@@ -59,7 +54,7 @@ async def test_one_turn_accepts_no_more_than_its_share(monkeypatch: pytest.Monke
     with listening() as (_, accepted, address):
         clients = [socket.create_connection(address) for _ in range(10)]
         counts: list[int] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while len(accepted) < 10:
                 await asyncio.sleep(0)
                 counts.append(len(accepted))
@@ -75,10 +70,10 @@ async def test_without_descriptors_it_waits_and_says_so_once(
     with listening() as (sock, accepted, address):
         sock.starved = True
         client = socket.create_connection(address)
-        await asyncio.sleep(0.1)
+        await a_while(0.1)
         assert accepted == []
         sock.starved = False
-        await _until(accepted, 1)
+        await until(lambda: accepted)
         client.close()
     assert "".join(capfd.readouterr()).count("accept_failed") == 1
 
@@ -90,7 +85,7 @@ async def test_it_can_be_closed_while_it_waits(monkeypatch: pytest.MonkeyPatch) 
     with listening() as (sock, accepted, address):
         sock.starved = True
         client = socket.create_connection(address)
-        await asyncio.sleep(0.02)
-    await asyncio.sleep(0.1)
+        await a_while(0.02)
+    await a_while(0.1)
     assert (accepted, faults) == ([], [])
     client.close()

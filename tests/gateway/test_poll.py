@@ -13,6 +13,7 @@ from doorstep.gateway.poll import Lingering, PollConnection
 from doorstep.gateway.problem import Problem
 from doorstep.gateway.traffic import Traffic
 from tests.gateway.wire import Answer, parse_answer
+from tests.support.waiting import a_while
 
 
 class Visit:
@@ -139,7 +140,7 @@ async def test_a_client_that_left_before_its_answer_is_gone_with_it() -> None:
 async def test_more_than_the_request_is_read_but_not_without_end() -> None:
     async with visit() as visiting:
         visiting.client.send(b"GET / HTTP/1.1\r\n\r\n")
-        await asyncio.sleep(0.02)
+        await a_while(0.02)
         visiting.connection.answer(200, b"{}")
         assert (await visiting.answer()).status == 200
     async with visit() as visiting:

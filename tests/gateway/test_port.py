@@ -25,6 +25,7 @@ from tests.gateway.node import AUTH, LARGE, EchoHolder, Node, running
 from tests.gateway.socket_server import page, raw_client
 from tests.gateway.test_handover import receiver_process
 from tests.gateway.wire import TEXT, Answer, Got, exchange, frame, parse_answer, request, token, upgrade
+from tests.support.waiting import a_while, until
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ async def test_who_closes_its_side_after_the_request_gets_the_answer(node: Node,
 async def test_an_answer_that_the_kernel_does_not_take_at_once_is_whole(node: Node) -> None:
     async with open_client(node) as (reader, writer):
         writer.write(request("/large"))
-        await asyncio.sleep(0.2)
+        await a_while(0.2)
         assert len(parse_answer(await asyncio.wait_for(reader.read(), 10)).body) == LARGE
 
 
@@ -418,7 +419,7 @@ async def test_without_a_holder_it_waits_then_refuses(private_directory: Path) -
     async with running(private_directory, holder=False, holder_wait_s=0.3) as node:
         started = time.monotonic()
         answer = await exchange(node.port, upgrade("/v1/ws", bearer()))
-        assert 0.3 <= time.monotonic() - started < 2
+        assert 0.3 <= time.monotonic() - started < 10
         assert (answer.status, answer.json["code"]) == (503, "holder_unavailable")
         assert "retry-after" in answer.headers
 
@@ -529,19 +530,19 @@ async def test_a_head_that_trickles_is_refused_in_time(private_directory: Path) 
     async with running(private_directory, head_timeout_s=0.5) as node, open_client(node) as (reader, writer):
         started = time.monotonic()
         answering = asyncio.create_task(reader.read())
-        for byte in request("/healthz", "X: " + "x" * 1000):
+        for byte in request("/healthz", "X: " + "x" * 3000):
             writer.write(bytes([byte]))
             await asyncio.sleep(0.05)
             if answering.done():
                 break
-        assert 0.4 < time.monotonic() - started < 2
+        assert 0.4 < time.monotonic() - started < 10
         answer = parse_answer(answering.result())
         assert (answer.status, answer.json["code"]) == (408, "head_timeout")
 
 
 async def test_a_connection_that_says_nothing_is_closed_without_a_word(private_directory: Path) -> None:
     async with running(private_directory, head_timeout_s=0.3) as node, open_client(node) as (reader, _):
-        assert await asyncio.wait_for(reader.read(), 2) == b""
+        assert await asyncio.wait_for(reader.read(), 20) == b""
 
 
 async def test_a_client_that_leaves_amid_its_head_leaves_nothing(
@@ -555,8 +556,7 @@ async def test_a_client_that_leaves_amid_its_head_leaves_nothing(
             await asyncio.sleep(0.01)
             if how == "abort":
                 writer.transport.abort()
-    await asyncio.sleep(0.05)
-    assert open_sockets() == before
+    await until(lambda: open_sockets() == before)
 
 
 @pytest.mark.slow
@@ -571,13 +571,15 @@ async def test_many_trickling_handshakes_cost_others_nothing(private_directory: 
                 await asyncio.sleep(0.05)
 
         task = asyncio.create_task(trickle())
+        # From now on: who is refused and trickles on is reset in the end, and would read nothing then.
+        reading = [asyncio.create_task(reader.read()) for reader, _ in trickling]
         times = []
         for _ in range(100):
             started = time.monotonic()
             assert (await exchange(node.port, request("/v1/notifications", bearer()))).status == 200
             times.append(time.monotonic() - started)
         assert sorted(times)[98] < 1
-        ended = [await asyncio.wait_for(reader.read(), 6) for reader, _ in trickling]
+        ended = await asyncio.wait_for(asyncio.gather(*reading), 30)
         task.cancel()
         assert all(parse_answer(data).status in (400, 408) for data in ended)
         for _, writer in trickling:
@@ -590,9 +592,9 @@ async def test_the_oldest_unfinished_head_gives_way(
     monkeypatch.setattr(http_port, "MAX_ARRIVALS", 3)
     async with running(private_directory) as node:
         waiting = [await asyncio.open_connection("127.0.0.1", node.port) for _ in range(3)]
-        await asyncio.sleep(0.02)
+        await a_while(0.02)
         assert (await exchange(node.port, request("/healthz"))).status == 200
-        assert await asyncio.wait_for(waiting[0][0].read(), 2) == b""
+        assert await asyncio.wait_for(waiting[0][0].read(), 20) == b""
         for reader, writer in waiting[1:]:
             writer.write(request("/healthz"))
             assert parse_answer(await reader.read()).status == 200
@@ -623,8 +625,7 @@ async def test_the_refused_who_do_not_leave_are_cut_off(
     async with running(private_directory) as node, open_client(node) as (reader, writer):
         writer.write(request("/v1/ws"))
         assert parse_answer(await reader.read()).status == 400
-        await asyncio.sleep(0.6)
-        assert node.public._http._leaving == {}
+        await until(lambda: node.public._http._leaving == {})
 
 
 async def test_without_free_descriptors_clients_wait(
@@ -643,7 +644,7 @@ async def test_without_free_descriptors_clients_wait(
             client.recv(1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, usual)
-    data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 10_000), 5)
+    data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 10_000), 20)
     assert data.startswith(b"HTTP/1.1 400 ")
     client.close()
     assert "".join(capfd.readouterr()).count("accept_failed") == 1
@@ -752,12 +753,11 @@ async def test_descriptors_are_given_back(node: Node, open_sockets: Callable[[],
             await client.frames()
 
     await all_kinds()
-    await asyncio.sleep(0.1)
+    await a_while(0.1)
     before = open_sockets()
     for _ in range(10):
         await asyncio.gather(*(all_kinds() for _ in range(5)))
-    await asyncio.sleep(0.1)
-    assert open_sockets() == before
+    await until(lambda: open_sockets() <= before)
 
 
 async def test_stopping_closes_whoever_is_still_coming_in(
@@ -772,16 +772,15 @@ async def test_stopping_closes_whoever_is_still_coming_in(
     ):
         waiting[1].write(upgrade("/v1/ws", bearer()))
         refused[1].write(request("/v1/ws"))
-        await asyncio.sleep(0.1)
-        await asyncio.wait_for(node.public.stop(), 2)
+        assert (await refused[0].read()).startswith(b"HTTP/1.1 400 ")
+        await a_while(0.1)
+        await asyncio.wait_for(node.public.stop(), 20)
         await node.public.stop()
         assert await silent[0].read() == b""
         assert await waiting[0].read() == b""
-        assert (await refused[0].read()).startswith(b"HTTP/1.1 400 ")
         with pytest.raises(ConnectionError):
             await asyncio.open_connection("127.0.0.1", node.port)
-    await asyncio.sleep(0.05)
-    assert open_sockets() == before
+    await until(lambda: open_sockets() == before)
 
 
 async def test_a_taken_port_is_an_error(node: Node, private_directory: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from doorstep.development.processes import ServerProcess
 from doorstep.gateway.http_port import HttpPort, Request
 from doorstep.gateway.succession import Bequest, Heir, inheritance_at
+from tests.support.waiting import a_while, until
 
 pytestmark = pytest.mark.filterwarnings(
     "error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning"
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 PORT = "port", "127.0.0.1", 0
+HEIR_KEEPS = 2
+"""Sockets: the port, and whom to hear of its end from."""
 
 
 class Generation:
@@ -93,12 +96,12 @@ async def test_whoever_connects_while_ports_change_hands_is_answered(private_dir
     async with asyncio.TaskGroup() as tasks:
         for _ in range(10):
             tasks.create_task(ask_again_and_again(address))
-        for predecessor, successor in itertools.pairwise(generations):
-            await asyncio.sleep(0.1)
+        for number, (predecessor, successor) in enumerate(itertools.pairwise(generations), 1):
+            await until(lambda: b"%d" % number in answers)  # noqa: B023
             await successor.start()
             assert successor.address == address
             await predecessor.leave()
-        await asyncio.sleep(0.1)
+        await until(lambda: b"5" in answers)
         over.set()
     await generations[-1].stop()
     assert set(Counter(answers)) == {b"1", b"2", b"3", b"4", b"5"}
@@ -138,11 +141,10 @@ async def test_a_successor_that_dies_before_it_listens_changes_nothing(
         before = open_sockets()
         with await inheritance_at(private_directory / "ports.sock", 1) as left:
             assert left.is_there
-        await asyncio.sleep(0.05)
+        await a_while(0.05)
         assert not generation.taken.is_set()
         assert await ask(generation.address) == b"1"
-        await asyncio.sleep(0.05)
-        assert open_sockets() == before
+        await until(lambda: open_sockets() == before)
 
 
 async def test_a_port_that_the_successor_does_not_want_is_closed(
@@ -155,7 +157,7 @@ async def test_a_port_that_the_successor_does_not_want_is_closed(
             left.take()
         await generation.leave()
         assert await ask(generation.address) == b"ConnectionRefusedError"
-    assert open_sockets() == before
+    await until(lambda: open_sockets() == before)
 
 
 @pytest.mark.parametrize("left_over", [False, True])
@@ -193,10 +195,9 @@ def is_offered(path: Path) -> bool:
         return asking.connect_ex(str(path)) == 0
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - an heir tells nobody
-            await asyncio.sleep(0.01)
+def is_refused(address: tuple[str, int]) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(address) != 0
 
 
 async def test_the_heir_of_one_that_died_keeps_who_connects_until_there_is_a_successor(
@@ -206,7 +207,7 @@ async def test_the_heir_of_one_that_died_keeps_who_connects_until_there_is_a_suc
     async with dying_predecessor(path) as (predecessor, address):
         before = open_sockets()
         heir = asyncio.create_task(Heir(path, 1, "port").run())
-        await until(lambda: open_sockets() == before + 2)  # the port, and whom to hear of its end from
+        await until(lambda: open_sockets() == before + HEIR_KEEPS)
         waiting = [asyncio.create_task(ask(address)) for _ in range(10)]
         await asyncio.sleep(0.05)
         predecessor.kill()
@@ -221,16 +222,18 @@ async def test_the_heir_of_one_that_died_keeps_who_connects_until_there_is_a_suc
         await asyncio.wait([heir])
         await successor.stop()
         assert await ask(address) == b"ConnectionRefusedError"
-        assert open_sockets() == before
+        await until(lambda: open_sockets() == before)
 
 
-async def test_an_heir_keeps_nothing_of_one_that_has_ended_in_order(private_directory: Path) -> None:
+async def test_an_heir_keeps_nothing_of_one_that_has_ended_in_order(
+    private_directory: Path, open_sockets: Callable[[], int]
+) -> None:
     path = private_directory / "ports.sock"
     async with first(private_directory) as generation:
+        before = open_sockets()
         heir = asyncio.create_task(Heir(path, 1, "port").run())
-        await asyncio.sleep(0.2)
-    await asyncio.sleep(0.1)
-    assert await ask(generation.address) == b"ConnectionRefusedError"
+        await until(lambda: open_sockets() == before + HEIR_KEEPS + 1)  # and the other end
+    await until(lambda: is_refused(generation.address))
     heir.cancel()
     await asyncio.wait([heir])
 
@@ -245,4 +248,4 @@ async def test_nothing_goes_back_to_an_earlier_one_that_was_started_again(
         await inheritance_at(private_directory / "ports.sock", 1)
     assert await ask(second.address) == b"2"
     await second.stop()
-    assert open_sockets() == before
+    await until(lambda: open_sockets() == before)

@@ -69,8 +69,7 @@ class Browser:
 
     async def __aenter__(self) -> "Browser":
         self.open()
-        async with asyncio.timeout(20):
-            await self._welcomed.wait()
+        await self.welcomed()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -79,6 +78,11 @@ class Browser:
     def open(self) -> None:
         """Connect, and reconnect whenever the connection ends."""
         self._task = asyncio.create_task(self._run())
+
+    async def welcomed(self, within_s: float = 60) -> None:
+        """Wait for its first welcome: what is published from then on comes to it. Raises `TimeoutError`."""
+        async with asyncio.timeout(within_s):
+            await self._welcomed.wait()
 
     async def close(self) -> None:
         """Close the tab; the journal and the cursor stay."""

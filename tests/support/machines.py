@@ -16,6 +16,7 @@ import psutil
 
 from doorstep.development.processes import ServerProcess
 from tests.support.components import missing
+from tests.support.service import is_called
 
 _TOOLS = ("ip", "unshare", "nsenter")
 _INTERFACES = Path("/sys/class/net")
@@ -101,7 +102,7 @@ class Machine:
     def processes(self, name: str) -> list[psutil.Process]:
         """Its processes that are called so (`raylet`, `ray::HolderProcess`, …), the oldest first."""
         space = _space_of(self._init)
-        return [each for each in psutil.process_iter() if _is_called(each, name) and _space_of(each) == space]
+        return [each for each in psutil.process_iter() if is_called(each, name) and _space_of(each) == space]
 
     @property
     def _init(self) -> psutil.Process:
@@ -150,14 +151,6 @@ def _remove_interfaces(made_by: Callable[[int], bool]) -> None:
 
 def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True)
-
-
-def _is_called(process: psutil.Process, name: str) -> bool:
-    """An actor is called `ray::HolderProcess.report` while it does that."""
-    try:
-        return name in (process.name(), *(title.partition(".")[0] for title in process.cmdline()[:1]))
-    except psutil.Error:
-        return False
 
 
 def _space_of(process: psutil.Process) -> Path | None:

@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ _START_S = 120.0
 def token_for(user_id: str, ttl_s: float = 3600, claims: Mapping[str, object] | None = None) -> str:
     """A token as an identity provider would sign it, with more `claims` than the usual two."""
     return Signer(AuthSettings(hs256_secret=SecretStr(SECRET))).sign(user_id, ttl_s, **(claims or {}))
+
+
+def is_called(process: psutil.Process, name: str) -> bool:
+    """Whether that is its name or title. An actor is `ray::HolderProcess.report` while it does that, and
+    who has ended meanwhile has no name any more."""
+    try:
+        return name in (process.name(), *(title.partition(".")[0] for title in process.cmdline()[:1]))
+    except psutil.Error:
+        return False
 
 
 class Service:
@@ -83,7 +93,7 @@ class Service:
         """What `/status` says; empty when nobody answers."""
         try:
             return dict(json.loads(self.ask("/status")))
-        except OSError:
+        except (OSError, HTTPException):
             return {}
 
     def troubles(self) -> dict[tuple[str, str], dict[str, Any]]:
@@ -110,11 +120,7 @@ class Service:
 
     def actors(self, kind: str) -> list[psutil.Process]:
         """The processes of the actors of a class (`Holder`, `Consumer`, …), the oldest first."""
-        mine = [
-            process
-            for process in psutil.Process(self.process.pid).children(recursive=True)
-            if process.cmdline()[:1] == [f"ray::{kind}Process"]
-        ]
+        mine = [each for each in self.family() if is_called(each, f"ray::{kind}Process")]
         return sorted(mine, key=lambda process: process.create_time())
 
     def family(self) -> list[psutil.Process]:
@@ -124,7 +130,7 @@ class Service:
 
     def member(self, name: str) -> psutil.Process:
         """The process of that name: `raylet`, `gcs_server`."""
-        return next(each for each in self.family() if each.name() == name)
+        return next(each for each in self.family() if is_called(each, name))
 
     def kill(self, kind: str, which: int = 0) -> None:
         """SIGKILL to one of the actors."""

@@ -145,7 +145,7 @@ async def test_a_process_that_was_frozen_begins_again_at_its_commits(world: Worl
         world.publisher.send_all(world.notification(user, f"note-{number}") for number in range(10, 20))
         logged = await world.logged(user, 20)
         assert [each["event"] for each in logged] == [f"note-{number}" for number in range(20)]
-        assert await _restarts(consumer, "frozen") == 1
+        assert await _restarts(consumer, "frozen") >= 1  # more, where the machine stands still as well
 
 
 async def test_a_consumer_that_was_frozen_writes_nothing_stale(world: World, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ async def test_a_ray_that_nobody_finds_is_told_at_once_and_given_up_in_time() ->
     began = time.monotonic()
     with capture_logs() as lines, pytest.raises(StartError, match=f"no Ray at {address}: .*RAY__ADDRESS"):
         await Service(load_settings(ray={"address": address}), ray_within_s=0.5).start()
-    assert 0.5 <= time.monotonic() - began < 5
+    assert 0.5 <= time.monotonic() - began < 20
     assert [each["event"] for each in lines] == ["ray_away"]
 
 

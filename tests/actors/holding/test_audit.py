@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
 import redis
@@ -23,6 +22,7 @@ from doorstep.gateway.cursor import Cursor
 from tests.actors.store.helpers import append, redis_settings, stamp
 from tests.conftest import ProxyFactory
 from tests.support.servers import ValkeyServer
+from tests.support.waiting import until
 
 USER = "teacher-1"
 
@@ -106,13 +106,6 @@ def _garbled(slot: int, error: Exception) -> None:
 @pytest.fixture(autouse=True)
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_module, "_PAUSE_S", 0.02)
-
-
-async def until(holds: Callable[[], bool], within_s: float = 10) -> None:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 async def test_a_push_that_overtakes_the_answer_with_the_heads_is_no_alarm(

@@ -29,6 +29,7 @@ from websockets.typing import Subprotocol
 
 from doorstep.actors.holding import audit as audit_module
 from doorstep.actors.holding import holder as holder_module
+from doorstep.actors.holding import waiting_room as waiting_room_module
 from doorstep.actors.holding import waves as waves_module
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.holding.poll_subscriber import PollSubscriber
@@ -51,6 +52,7 @@ from tests.gateway.identity import SigningKey
 from tests.support.names import Names
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.service import SECRET, token_for
+from tests.support.waiting import PATIENCE_S
 
 
 @dataclass
@@ -93,7 +95,7 @@ class World:
 
 async def message_of(ws: ClientConnection) -> Any:
     """The next message."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         return json.loads(await ws.recv())
 
 
@@ -115,14 +117,14 @@ async def silent_socket(port: int, token: str) -> AsyncIterator[None]:
 
 async def until_counted(holder: Holder, value: float, name: str, **labels: str) -> None:
     """Wait until it has counted so many."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await counted(holder, name, **labels) < value:  # noqa: ASYNC110 - nobody tells of a count
             await asyncio.sleep(0.02)
 
 
 async def until_connected(holder: Holder, connections: int) -> None:
     """Wait until it has exactly so many connections."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (await holder.status()).connections != connections:  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.02)
 
@@ -213,8 +215,9 @@ async def test_replay_begins_before_the_head(valkey: ValkeyServer, run_dir: Path
 
 
 async def test_the_eleventh_socket_is_refused_before_the_101_while_ten_answer(
-    valkey: ValkeyServer, run_dir: Path, names: Names
+    valkey: ValkeyServer, run_dir: Path, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(waiting_room_module, "_LOOKS", 400)  # 20 s, if one of the ten were silent
     user = names.user()
     async with world(valkey, run_dir) as here, contextlib.AsyncExitStack() as devices:
         for _ in range(10):
@@ -224,7 +227,7 @@ async def test_the_eleventh_socket_is_refused_before_the_101_while_ten_answer(
             await here.connect(token_for(user))
         assert refusal.value.response.status_code == 429
         assert json.loads(refusal.value.response.body or b"")["code"] == "too_many_connections"
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 15
         told = {"event": "request_refused", "log_level": "warning", "code": "too_many_connections"}
         assert lines == [told | {"status": 429, "user_id": user}]
         assert (await here.poll(user, ""))["reset"] is False
@@ -263,7 +266,7 @@ def _handshake(user: str, query: str) -> bytes:
 
 
 async def _is_cut_off(writer: asyncio.StreamWriter) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         with contextlib.suppress(ConnectionError):
             while True:
                 writer.write(b"x")
@@ -310,12 +313,12 @@ async def test_a_token_that_expires_is_announced_once_and_then_closes(
     valkey: ValkeyServer, run_dir: Path, names: Names
 ) -> None:
     user = names.user()
-    token = token_for(user, ttl_s=2)
+    token = token_for(user, ttl_s=3)
     async with world(valkey, run_dir) as here, here.connect(token) as ws:
         assert (await message_of(ws))["event"] == "doorstep.welcome"
         expiring = await message_of(ws)
         assert expiring["event"] == "doorstep.token_expiring"
-        assert 0 < expiring["data"]["in_ms"] <= 500
+        assert 0 < expiring["data"]["in_ms"] <= 750
         for _ in range(3):  # a page that answers with its cached token
             await ws.send(json.dumps({"op": "refresh", "token": token}))
             assert (await message_of(ws))["event"] == "doorstep.refreshed"
@@ -381,7 +384,7 @@ async def test_a_token_that_ends_within_the_leeway_closes_at_once(
     began = time.monotonic()
     async with world(valkey, run_dir) as here, here.connect(token_for(names.user(), ttl_s=-2)) as ws:
         assert await close_code(ws) == 4001
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 async def test_nothing_is_answered_before_the_welcome(
@@ -513,7 +516,7 @@ async def test_a_long_poll_is_answered_by_the_push_and_otherwise_at_its_end(
         begun = time.monotonic()
         await here.append(user, 1)
         answer = await waiting
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10
         assert [notification["seq"] for notification in answer["notifications"]] == [1]
         for wait in ("0", "0.000001", "0.001", "0.3"):  # an end that comes before the log was read
             again = await here.poll(user, f"after={answer['cursor']}&wait={wait}")
@@ -581,7 +584,7 @@ async def test_a_poll_that_closes_its_side_is_answered_with_what_there_is(
             f"Authorization: Bearer {token_for(names.user())}\r\n\r\n".encode()
         )
         writer.write_eof()
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 20)  # and not the 25 s that it asked for
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["notifications"] == []
         writer.close()
@@ -626,6 +629,7 @@ async def test_stopping_says_when_to_come_back_in_waves(
         for ws in (one, two):
             await message_of(ws)
         told = []
+        began = time.monotonic()
         stopping = asyncio.create_task(here.holder.stop())
         for ws in (one, two):
             reconnect = await message_of(ws)
@@ -633,7 +637,7 @@ async def test_stopping_says_when_to_come_back_in_waves(
             assert reconnect["event"] == "doorstep.reconnect"
             assert 0 < reconnect["data"]["after_ms"] <= 300
             assert await close_code(ws) == 1012
-        assert told[1] - told[0] > 0.15
+        assert told[1] - began > 0.29
         await stopping
 
 
@@ -786,7 +790,7 @@ async def test_a_fault_in_a_refresh_is_counted_and_the_old_token_goes_on(
         await ws.send(json.dumps({"op": "refresh", "token": token_for(user)}))
         await here.append(user, 1)
         assert (await message_of(ws))["seq"] == 1
-        assert await counted(here.holder, "doorstep_faults_total", where="task") == 1
+        await until_counted(here.holder, 1, "doorstep_faults_total", where="task")
 
 
 async def test_what_goes_over_connections_and_to_redis_becomes_metrics(

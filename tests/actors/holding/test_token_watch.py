@@ -38,17 +38,17 @@ def test_the_notice_is_a_quarter_of_the_life_at_most(left_s: float, notice_s: fl
 async def test_one_notice_then_the_end() -> None:
     told = Told()
     watch = TokenWatch(0)
-    watch.watch(told, time.time() + 0.4, notice_s=60)
-    await asyncio.wait_for(told.over.wait(), 5)
+    watch.watch(told, time.time() + 2, notice_s=60)
+    await asyncio.wait_for(told.over.wait(), 20)
     assert len(told.expiring) == 1
-    assert 0 < told.expiring[0] <= 0.1
+    assert 0 < told.expiring[0] <= 0.5
     assert told.expired == 1
 
 
 async def test_without_a_notice_only_the_end_is_told() -> None:
     told = Told()
     TokenWatch(0).watch(told, time.time() + 0.05, notice_s=0)
-    await asyncio.wait_for(told.over.wait(), 5)
+    await asyncio.wait_for(told.over.wait(), 20)
     assert (told.expiring, told.expired) == ([], 1)
 
 
@@ -69,13 +69,13 @@ async def test_a_newer_token_takes_the_place_of_the_last() -> None:
 
 
 async def test_a_page_that_answers_each_notice_with_a_short_token_starts_no_storm() -> None:
-    """Each token lives 0.2 s, and is sent when the last one is announced: every 0.15 s."""
+    """Each token lives 1 s, and is sent when the last one is announced: every 0.75 s."""
     told = Told()
     watch = TokenWatch(0)
 
-    told.answer = lambda: watch.watch(told, time.time() + 0.2, notice_s=60)
-    watch.watch(told, time.time() + 0.2, notice_s=60)
-    await asyncio.sleep(1)
+    told.answer = lambda: watch.watch(told, time.time() + 1, notice_s=60)
+    watch.watch(told, time.time() + 1, notice_s=60)
+    await asyncio.sleep(3)
     watch.stop()
     assert told.expired == 0
-    assert 1 <= len(told.expiring) <= 7
+    assert 1 <= len(told.expiring) <= 4

@@ -22,8 +22,8 @@ async def test_without_kafka_nobody_waits_and_what_is_dropped_is_counted(
         producer.offer("u", b"{}")
     dropped = producer.take_dropped()
     assert dropped == 50
-    assert time.monotonic() - begun < 1
-    async with asyncio.timeout(10):
+    assert time.monotonic() - begun < 5
+    async with asyncio.timeout(30):
         while dropped < 150:
             await asyncio.sleep(0.1)
             dropped += producer.take_dropped()

@@ -209,6 +209,7 @@ async def test_a_paused_partition_waits_and_loses_nothing(topic: Topic) -> None:
         assert member.read[topic.name, 0] == list(range(5))
 
 
+@pytest.mark.alone
 async def test_who_is_resumed_is_read_at_once(topic: Topic) -> None:
     """Also when nothing was fetched meanwhile."""
     async with running(topic.member()) as member:
@@ -225,6 +226,7 @@ async def test_who_is_resumed_is_read_at_once(topic: Topic) -> None:
         assert median(waits) < 0.2
 
 
+@pytest.mark.alone
 async def test_partitions_that_stay_are_hardly_held_up_and_those_that_move_not_for_long(topic: Topic) -> None:
     async def slowly(_: frozenset[Partition]) -> None:
         await asyncio.sleep(0.2)

@@ -40,6 +40,6 @@ def test_it_ends(tmp_path: Path, how: str, within_s: float) -> None:
         (child,) = psutil.Process(parent.pid).children()
         began = time.monotonic()
         parent.kill()
-        child.wait(10)
-        assert time.monotonic() - began < 5
+        child.wait(30)
+        assert time.monotonic() - began < 30  # and not the 60 s that it would go on
     assert (tmp_path / "told").exists() == (how == "waits")

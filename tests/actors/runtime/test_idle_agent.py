@@ -18,7 +18,7 @@ PARENT = "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)

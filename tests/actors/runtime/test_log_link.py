@@ -46,7 +46,7 @@ async def test_a_printer_that_hangs_costs_a_tenth_of_a_second(tmp_path: Path) ->
     began = time.monotonic()
     for _ in range(10_000):  # of 10 MB; the printer's loop is ours, and does nothing meanwhile
         link.write(b"x" * 999 + b"\n")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5  # a thousand seconds, if each line cost that
     assert link.dropped == 1
     assert spare.getvalue()
     await printer.stop(5)

@@ -1,7 +1,5 @@
 """Offset checkpoints on a real server."""
 
-import asyncio
-
 import pytest
 
 from doorstep.actors.store.checkpoints import Checkpoints
@@ -12,6 +10,7 @@ from doorstep.actors.store.values import Canary, Checkpoint
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import offsets_in, redis_settings
 from tests.conftest import ValkeyFactory
+from tests.support.waiting import a_while
 
 
 async def test_marks_are_kept_by_group_and_partition(connection: Connection) -> None:
@@ -70,7 +69,7 @@ async def test_no_mark_advances_on_a_restarted_server(valkey_factory: ValkeyFact
     before = await checkpoints.server_identity()
     server.stop()
     server.start()
-    await asyncio.sleep(0.05)  # the loop was blocked; it has to see the end of the old link first
+    await a_while(0.05)  # the loop was blocked; it has to see the end of the old link first
     with pytest.raises(StoreLost, match="restarted"):
         await checkpoints.advance({("t", 0): 7}, before, WITNESS)
     assert await offsets_in(checkpoints, "g") == {WITNESS.partition: 10, ("t", 0): 5}
@@ -87,7 +86,7 @@ async def test_a_restarted_server_is_another_one(valkey_factory: ValkeyFactory) 
     assert before == await checkpoints.server_identity() != ""
     server.stop()
     server.start()
-    await asyncio.sleep(0.05)  # the loop was blocked; it has to see the end of the old link first
+    await a_while(0.05)  # the loop was blocked; it has to see the end of the old link first
     assert await checkpoints.server_identity() != before
     assert await offsets_in(checkpoints, "g") == {("t", 0): 5}
     await connection.close()

@@ -19,6 +19,7 @@ from tests.actors.store.helpers import KEYS, append, by_slot, cursors_of, entry,
 from tests.actors.store.owner import Owner
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers import ValkeyServer
+from tests.support.waiting import a_while
 
 USER = "teacher-1"
 SLOT = slot_of(USER)
@@ -58,7 +59,7 @@ async def test_one_push_a_slot_and_only_of_the_wanted_ones(owner: Owner, log: Lo
     await owner.feed.subscribe(wanted)
     await log.append([entry(user, f"k-{user}") for of_slot in users.values() for user in of_slot])
     await owner.until(pushes=len(wanted))
-    await asyncio.sleep(0.05)
+    await a_while(0.05)
     assert {slot: [user.decode() for user, *_ in push] for slot, push in owner.pushes} == {
         slot: users[slot] for slot in wanted
     }
@@ -135,7 +136,7 @@ async def test_a_server_that_restarts(valkey_factory: ValkeyFactory) -> None:
     await asyncio.sleep(0.3)
     assert not late.done()
     server.start()
-    await asyncio.wait_for(late, 5)
+    await asyncio.wait_for(late, 20)
     assert owner.feed.live
     await know(connection)
     await append(Log(connection, HistorySettings()), USER, "a")

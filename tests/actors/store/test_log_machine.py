@@ -31,6 +31,7 @@ from tests.actors.store.helpers import (
     stamp,
 )
 from tests.support.servers import ValkeyServer
+from tests.support.waiting import a_while
 
 pytestmark = pytest.mark.patient
 
@@ -192,7 +193,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule()
     def all_connections_are_cut(self) -> None:
         self.eyes("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        self.runner.run(asyncio.sleep(0.005))
+        self.runner.run(a_while(0.01))
 
 
 def test_log_against_its_model(valkey: ValkeyServer) -> None:

@@ -70,7 +70,7 @@ async def test_a_generation_is_carried_out_when_the_supervisor_says_so(record: S
     assert await record.heard() == Beat("here", 1)
     assert not (await asyncio.wait([waiting], timeout=0.3))[0]
     await record.beat(Beat("here", 3))
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 20)
 
 
 async def test_a_value_that_is_not_ours_is_an_error(record: SpecRecord, valkey: ValkeyServer) -> None:

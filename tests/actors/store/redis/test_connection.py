@@ -22,6 +22,7 @@ from tests.conftest import ValkeyFactory
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.servers import ValkeyServer
 from tests.support.valkey import TlsValkey
+from tests.support.waiting import a_while, until
 
 
 @asynccontextmanager
@@ -101,7 +102,8 @@ async def test_it_is_opened_once_and_again_after_a_loss(connection: Connection, 
     await asyncio.gather(*(connection.run_one(command("GET", "x")) for _ in range(20)))
     assert len(_links(eyes)) == 1
     eyes("CLIENT", "KILL", "TYPE", "normal")
-    await asyncio.sleep(0.05)
+    await until(lambda: _links(eyes) == [])
+    await a_while(0.05)  # until it has read of it
     await asyncio.gather(*(connection.run_one(command("GET", "x")) for _ in range(20)))
     assert len(_links(eyes)) == 1
 
@@ -112,8 +114,7 @@ async def test_closed_while_it_is_opened(connection: Connection, eyes: Eyes) -> 
     await connection.close()
     with pytest.raises(StoreUnavailable, match="dropped"):
         await opening
-    await asyncio.sleep(0.05)
-    assert _links(eyes) == []
+    await until(lambda: _links(eyes) == [])
 
 
 def _links(eyes: Eyes) -> list[bytes]:

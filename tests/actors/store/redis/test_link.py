@@ -14,6 +14,7 @@ from doorstep.development.ports import free_port
 from tests.actors.store.conftest import Eyes
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers import ValkeyServer
+from tests.support.waiting import a_while, until
 
 QUICK = Login(timeout_s=0.3)
 
@@ -99,7 +100,7 @@ async def test_closing_is_quiet_but_tells_who_waits(valkey: ValkeyServer) -> Non
     link.close()
     with pytest.raises(StoreUnavailable, match="the link was closed"):
         await waiting
-    await asyncio.sleep(0.05)
+    await a_while(0.05)
     assert losses == []
 
 
@@ -129,7 +130,7 @@ async def test_a_taker_that_fails_ends_the_link(valkey: ValkeyServer) -> None:
 async def test_an_answer_without_a_question_ends_the_link(valkey: ValkeyServer) -> None:
     link = await Link.open(address_of(valkey.url), Login())
     link.send(pack(("PING",)))
-    await asyncio.sleep(0.05)
+    await until(lambda: not link.is_open)
     with pytest.raises(StoreUnavailable, match="refused what it was sent"):
         link.send(pack(("PING",)))
 

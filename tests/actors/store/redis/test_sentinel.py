@@ -1,6 +1,7 @@
 """A master, its replica and a sentinel: who the master is, and who it is after a failover."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,12 @@ class Watched:
         """The first sentinel of the URL is not there."""
         hosts = f"127.0.0.1:{free_port()},127.0.0.1:{self.sentinel_port}"
         return connect(redis_settings(f"redis+sentinel://{hosts}/{service}?db=1", timeout_s=2))
+
+    def wait_for_replica(self) -> None:
+        """Until it has all that was written before: what one client writes now comes after that."""
+        with contextlib.closing(Eyes(self.master.url)) as eyes:
+            eyes("SET", "written", "last")
+            assert eyes("WAIT", 1, 20_000) == 1
 
 
 @pytest.fixture
@@ -85,7 +92,7 @@ async def test_the_master_is_found_and_found_again_after_a_failover(watched: Wat
     await checkpoints.write("g", {("t", 0): 1})
     await owner.until(pushes=1)
     identity = await checkpoints.server_identity()
-    await asyncio.sleep(0.5)  # until the replica has it, too
+    watched.wait_for_replica()
     watched.master.stop(kill=True)
     async with asyncio.timeout(30):
         while True:
