@@ -311,9 +311,15 @@ def unknown_environment(environ: Mapping[str, str]) -> list[str]:
 
 def no_such_variable(name: str) -> str:
     """What to say of one of those."""
+    near = nearest_variable(name)
+    return f"{name}: there is no such setting{f'; did you mean {near}?' if near else ''}"
+
+
+def nearest_variable(name: str) -> str | None:
+    """The variable that one of those is most likely to stand for; None where it is like no other."""
     bare = {known.removeprefix(PREFIX): known for known in _variables()}
     close = get_close_matches(name.upper().removeprefix(PREFIX), bare, n=1)
-    return f"{name}: there is no such setting{f'; did you mean {bare[close[0]]}?' if close else ''}"
+    return bare[close[0]] if close else None
 
 
 def _variables() -> set[str]:

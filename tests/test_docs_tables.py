@@ -13,9 +13,9 @@ from typing import Any, get_args
 import pytest
 import typer
 
-from doorstep.actors.commands.app import app
 from doorstep.actors.commands.options import ExitStatus
 from doorstep.actors.commands.serve import serve
+from doorstep.actors.commands.verbs import app
 from doorstep.actors.kafka.dead_letters import LetterReason, RejectReason
 from doorstep.config.routes_file import EventTable
 from doorstep.config.setting_names import paths_of, variable

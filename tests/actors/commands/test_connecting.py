@@ -10,7 +10,7 @@ from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._resource import ResourceType
 from typer.testing import CliRunner
 
-from doorstep.actors.commands.app import app
+from doorstep.actors.commands.verbs import app
 from doorstep.development.ports import free_port
 from tests.conftest import ValkeyFactory
 from tests.gateway.identity import IdentityProvider, SigningKey

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from doorstep.actors.commands.app import app
+from doorstep.actors.commands.verbs import app
 from tests.actors.consuming.consumer_world import World, essays
 
 _FILE = """

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from doorstep.actors.commands import status
-from doorstep.actors.commands.app import app
 from doorstep.actors.commands.status import table
+from doorstep.actors.commands.verbs import app
 from doorstep.development.ports import free_port
 from tests.actors.commands.admin_port import AdminPort
 

@@ -34,14 +34,14 @@ async def test_a_ray_that_nobody_finds_is_told_at_once_and_given_up_in_time() ->
 
 
 @pytest.mark.ray
-async def test_a_ray_that_comes_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doorstep.actors.control.given_ray._LOOK_S", 0.1)
-    port = free_port()
-    starting = asyncio.create_task(GivenRay(f"localhost:{port}", 10).start())
-    await asyncio.sleep(0.3)
-    assert not starting.done()
-    async with await asyncio.start_server(lambda _reader, writer: writer.close(), port=port):
-        assert await starting == f"localhost:{port}"
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+async def test_who_listens_and_is_no_ray_is_told_and_given_up_in_time(answer: bytes) -> None:
+    async with await asyncio.start_server(lambda _, writer: writer.write(answer), "0.0.0.0", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"  # for which Ray takes another of ours
+        began = time.monotonic()
+        with pytest.raises(StartError, match=f"no Ray at {address}: .* does not answer as Ray does"):
+            await Service(load_settings(ray={"address": address}), ray_within_s=1).start()
+        assert time.monotonic() - began < 20
 
 
 @pytest.mark.ray
