@@ -80,7 +80,7 @@ autobahn: setup-dev build/autobahn/.installed ## Autobahn's WebSocket cases, all
 		"import site; site.addsitedir('build/autobahn/site'); from autobahntestsuite.wstest import run; run()"
 
 cells: setup-tests ## three machines under load: nodes, holders and the head die, are cut off and come back (as root; half an hour)
-	DOORSTEP_TEST_CELLS=1 $(BIN)/python -m pytest tests/cells $(ARGS)
+	DOORSTEP_TEST_CELLS=1 $(BIN)/python -m pytest tests/cells tests/e2e/test_scale.py $(ARGS)
 
 soak: setup-tests ## an hour of random kills, a million events: nothing lost, nothing grows (SOAK_S=600 for ten minutes)
 	DOORSTEP_SOAK_S=$${SOAK_S:-3600} $(BIN)/python -m pytest -s tests/e2e/test_soak.py \

@@ -1,6 +1,8 @@
 """Other numbers of holders and consumers under load: only those move who must, and nobody misses anything."""
 
 import asyncio
+import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 
@@ -20,6 +22,8 @@ from tests.support.service import Service
 from tests.support.waiting import until
 
 GROUP = Names().group()
+MOST_S = 0.5 if os.environ.get("DOORSTEP_TEST_CELLS") == "1" else math.inf
+"""For the p99 of who stays. Beside other tests those who start take the processors, so `make cells` judges."""
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,7 @@ async def test_from_one_to_four_to_two_only_those_move_whose_partitions_or_slots
         latencies = load.latencies(which, begin, end)
         p99 = latencies[len(latencies) * 99 // 100]
         record_figure(f"p99 of users who stay, 1 to 4 to 2 {what}", f"{p99 * 1000:.0f} ms")
+        assert p99 < MOST_S
 
 
 def test_what_cannot_be_is_refused_and_changes_nothing(service: Service) -> None:
