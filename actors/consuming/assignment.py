@@ -189,6 +189,7 @@ class Assignment:
         """Drop what is under way, and begin again at what is committed."""
         self._working.cancel()
         self._delivery.cache.forget_all()
+        self._flight.forget(self._flight.partitions)  # a commit of it may wait for its turn
         self._flight = self._new_flight()
         self._gathered, self._stuck, self._open = _Gathered(), [], []
         self._letters.keep_only(())

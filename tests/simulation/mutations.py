@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 from doorstep.actors.consuming import rollback_guard
+from doorstep.actors.consuming.assignment import Assignment
 from doorstep.actors.consuming.offsets import Offsets
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.holding.inbox import Inbox, OnPush
@@ -79,6 +80,17 @@ def _commit_what_was_read() -> AbstractContextManager[object]:
     return patch.object(Offsets, "lowest_unacknowledged", Offsets.position)
 
 
+def _commit_a_flight_that_is_over() -> AbstractContextManager[object]:
+    return patch.object(Assignment, "restart", _restart_beside_the_last_flight)
+
+
+def _restart_beside_the_last_flight(assignment: Assignment) -> None:
+    flight = assignment._flight
+    offsets, committed = flight._offsets.copy(), flight._committed.copy()
+    _restart(assignment)
+    flight._offsets, flight._committed = offsets, committed
+
+
 def _trust_a_new_subscription() -> AbstractContextManager[object]:
     return patch.object(Holder, "_on_subscribed", _do_nothing)
 
@@ -106,6 +118,7 @@ def _answer_with_nothing(poll: PollSubscriber, _code: CloseCode, _after_ms: int 
 
 
 _push = Inbox.push
+_restart = Assignment.restart
 
 
 MUTATIONS = {
@@ -122,6 +135,11 @@ MUTATIONS = {
     "answer a first poll without a cursor": Mutation(_answer_any_poll_at_a_stop, ("stop holder",), 3),
     "commit what was read and is not done": Mutation(
         _commit_what_was_read, ("kill consumer", "cut redis"), 78
+    ),
+    "commit what was done before a loss": Mutation(
+        _commit_a_flight_that_is_over,
+        ("flush redis", "add consumer", "part kafka", "lose answers"),
+        62,
     ),
     "look at no head after a new subscription": Mutation(_trust_a_new_subscription, ("cut feeds",), 13),
     "push what does not continue the cursor": Mutation(_push_whatever_comes, ("cut feeds",), 14),
