@@ -23,7 +23,7 @@ from tests.support.waiting import until
 
 GROUP = Names().group()
 MOST_S = 0.5 if os.environ.get("DOORSTEP_TEST_CELLS") == "1" else math.inf
-"""For the p99 of who stays. Beside other tests those who start take the processors, so `make cells` judges."""
+"""For the p99 of who stays. Beside other tests those who start take the processors: `make cells` judges."""
 
 
 @pytest.fixture(scope="module")
