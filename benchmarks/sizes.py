@@ -17,7 +17,9 @@ from pydantic import SecretStr
 
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.placement.cell import Cell
+from doorstep.actors.placement.homes import slots_at
 from doorstep.actors.placement.run_directory import RunDirectory
+from doorstep.actors.placement.slots import SLOTS
 from doorstep.actors.runtime.logging import configure_logs
 from doorstep.actors.store.contexts import Contexts
 from doorstep.actors.store.log import Log
@@ -43,8 +45,10 @@ class Sizes:
     depths: Sequence[int] = (1, 10, 100)
     """Notifications in each user's log."""
     batches: int = 20_000
-    cells: Sequence[int] = (0, 1, 2, 4)
+    cells: Sequence[int] = (0, 1, 2, 4, 8)
     """How many of them listen to all feeds, with nobody connected."""
+    homes: Sequence[int] = (2, 4, 8)
+    """How many of them listen to the feeds of their homes only, likewise."""
     notifications: int = 20_000
     """At full speed; a quarter of that at a steady rate."""
     rest_s: float = 3.0
@@ -62,8 +66,14 @@ def measure(sizes: Sizes) -> Iterator[str]:
     yield f"the user of a batch: {size:,.0f} bytes in Redis"
     for cells in sizes.cells:
         with _settings() as (settings, redis):
-            cost = _foreign(settings, redis, cells, sizes)
+            cost = _foreign(settings, redis, [None] * cells, sizes)
         yield f"a notification that {cells} cells hear and nobody gets: {cost}"
+    for cells in sizes.homes:
+        names = [f"cell-{number}" for number in range(cells)]
+        with _settings() as (settings, redis):
+            cost = _foreign(settings, redis, [slots_at(name, names) for name in names], sizes)
+        yield f"a notification that one of {cells} cells hears, its home, and nobody gets: {cost}"
+        yield f"the fullest of {cells} homes: {_fullest(cells):.2f} times the mean"
 
 
 @contextmanager
@@ -116,10 +126,19 @@ async def _context_bytes(settings: Settings, redis: RedisServer, batches: int) -
     return (after - before) / batches
 
 
-def _foreign(settings: Settings, redis: RedisServer, cells: int, sizes: Sizes) -> str:
-    """CPU of a notification, at full speed and at the steady rate."""
+def _fullest(cells: int) -> float:
+    """How many times as many slots it has as the mean, as a mean over different names."""
+    sets = [[f"{number}-{cell}" for cell in range(cells)] for number in range(30)]
+    return sum(max(len(slots_at(name, names)) for name in names) for names in sets) / 30 / (SLOTS / cells)
+
+
+def _foreign(
+    settings: Settings, redis: RedisServer, cells: Sequence[frozenset[int] | None], sizes: Sizes
+) -> str:
+    """CPU of a notification, at full speed and at the steady rate, with cells that are the homes of these
+    slots; None: of all."""
     with ExitStack() as running:
-        pipes = [running.enter_context(_cell(settings)) for _ in range(cells)]
+        pipes = [running.enter_context(_cell(settings, slots)) for slots in cells]
         meter = _Meter(settings, redis, pipes, sizes.rest_s)
         users = sizes.notifications // 10
         fast = meter.cost(_entries(users, 10), 0.0)
@@ -174,12 +193,15 @@ async def _append_to_strangers(settings: Settings, appends: Iterable[Sequence[En
 
 
 @contextmanager
-def _cell(settings: Settings) -> Iterator[Pipe]:
-    """A holder of all slots, in a process; its pipe answers with its CPU once it has heard what there was."""
+def _cell(settings: Settings, slots: frozenset[int] | None) -> Iterator[Pipe]:
+    """A holder, in a process, that is the home of these slots; None: of all.
+
+    Its pipe answers with its CPU once it has heard what there was.
+    """
     here, there = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as directory:
-        process = context.Process(target=_hold, args=(settings, directory, there), daemon=True)
+        process = context.Process(target=_hold, args=(settings, directory, there, slots), daemon=True)
         process.start()
         try:
             assert here.poll(_READY_S)
@@ -190,13 +212,17 @@ def _cell(settings: Settings) -> Iterator[Pipe]:
             process.join()
 
 
-def _hold(settings: Settings, directory: str, pipe: Pipe) -> None:
+def _hold(settings: Settings, directory: str, pipe: Pipe, slots: frozenset[int] | None) -> None:
     configure_logs(settings.model_copy(update={"log_level": "warning"}), "holder-0")
-    asyncio.run(_hold_until_killed(settings, directory, pipe))
+    asyncio.run(_hold_until_killed(settings, directory, pipe, slots))
 
 
-async def _hold_until_killed(settings: Settings, directory: str, pipe: Pipe) -> None:
+async def _hold_until_killed(
+    settings: Settings, directory: str, pipe: Pipe, slots: frozenset[int] | None
+) -> None:
     holder = Holder("holder-0", settings, Cell.of("", 1), RunDirectory(Path(directory)))
+    if slots is not None:
+        holder.be_home_of(slots)
     await asyncio.sleep(1)  # what a start costs
     pipe.send((await holder.status()).state)
     while True:

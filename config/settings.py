@@ -34,6 +34,7 @@ from pydantic_settings import (
 )
 
 from doorstep.config.origins import canonical_origin
+from doorstep.config.public_url import NODE, checked_public_url
 from doorstep.config.secret_files import with_secrets_read
 from doorstep.config.setting_names import PREFIX, paths_of, variable
 from doorstep.config.settings_errors import SettingsError, complaints
@@ -137,6 +138,10 @@ class GatewaySettings(_Section):
     allowed_origins: Annotated[_Texts, AfterValidator(_canonical)] = ()
     """Empty: the page's own host only. `*` allows every origin, `https://*.example.org` every name below that
     one. As a variable: comma-separated or JSON."""
+    public_url: Annotated[str, AfterValidator(checked_public_url)] | None = None
+    """Where `/v1/endpoint` sends clients, without the `/v1/ws` at its end; unset: where they came to. With
+    `{node}` in it, for the public name of a node, each user has a home among the nodes, which whoever brings
+    the user's token is sent to."""
     max_sockets_per_user: int = Field(default=10, ge=1)
     """One that does not answer a ping gives way to a new one."""
     max_polls_per_user: int = Field(default=20, ge=1)
@@ -151,6 +156,11 @@ class GatewaySettings(_Section):
     max_frames_per_s: float = Field(default=100.0, gt=0)
     """What a socket may send for long, or 20 seconds' worth of it at once; more closes it with 4009. A frame
     counts as one, and as one more for each KiB of it."""
+
+    @property
+    def has_homes(self) -> bool:
+        """Whether nodes have addresses of their own, so that each user has a home."""
+        return self.public_url is not None and NODE in self.public_url
 
 
 class AdminSettings(_Section):

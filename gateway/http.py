@@ -7,9 +7,7 @@ from typing import TypeVar
 
 import orjson
 
-from doorstep.gateway.forwarded import socket_url
 from doorstep.gateway.head import Head
-from doorstep.gateway.paths import ENDPOINT_PATH
 from doorstep.gateway.problem import Problem, RefusedError, http_response
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,15 +41,12 @@ def make_pages(health: Callable[[], bool], asyncapi: Callable[[], Awaitable[byte
     asyncapi = _shared(asyncapi)
 
     async def show_health(_head: Head) -> Page:
-        return _json({"status": "alive"}) if health() else _json({"status": "unwell"}, 503)
+        return json_page({"status": "alive"}) if health() else json_page({"status": "unwell"}, 503)
 
     async def show_asyncapi(_head: Head) -> Page:
         return Page(await asyncapi())
 
-    async def endpoint(head: Head) -> Page:
-        return _json({"url": socket_url(head)})
-
-    return {"/healthz": show_health, "/asyncapi.json": show_asyncapi, ENDPOINT_PATH: endpoint}
+    return {"/healthz": show_health, "/asyncapi.json": show_asyncapi}
 
 
 def make_admin_pages(
@@ -67,13 +62,13 @@ def make_admin_pages(
     ready, status, metrics = _shared(ready), _shared(status), _shared(metrics)
 
     async def live(_head: Head) -> Page:
-        return _json({"live": True}) if health() else _json({"live": False}, 503)
+        return json_page({"live": True}) if health() else json_page({"live": False}, 503)
 
     async def show_ready(_head: Head) -> Page:
-        return _json({"ready": True}) if await ready() else _json({"ready": False}, 503)
+        return json_page({"ready": True}) if await ready() else json_page({"ready": False}, 503)
 
     async def show_status(_head: Head) -> Page:
-        return _json(await status())
+        return json_page(await status())
 
     async def show_metrics(_head: Head) -> Page:
         return Page(await metrics(), METRICS_TYPE)
@@ -105,5 +100,6 @@ def _shared(make: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
     return ask
 
 
-def _json(value: object, status: int = 200) -> Page:
+def json_page(value: object, status: int = 200) -> Page:
+    """A value as JSON."""
     return Page(orjson.dumps(value), status=status)

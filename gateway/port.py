@@ -12,11 +12,13 @@ from pathlib import Path
 
 import structlog
 
+from doorstep.config.public_url import NODE
 from doorstep.config.settings import GatewaySettings
 from doorstep.gateway.auth import Authenticator, AuthError, Claims, bearer_of
+from doorstep.gateway.forwarded import socket_url
 from doorstep.gateway.handover import HandoverError, NoAnswerError, Parcel, Sender
 from doorstep.gateway.head import Head, HeadError
-from doorstep.gateway.http import Pages, page_for
+from doorstep.gateway.http import Page, Pages, json_page, page_for
 from doorstep.gateway.http_port import HttpPort, Inherited, Request
 from doorstep.gateway.late_refusal import is_late, late_refusal
 from doorstep.gateway.metrics import GatewayMetrics
@@ -41,8 +43,12 @@ _ORIGIN_HINT = (
 
 
 class PublicPort:
-    """Listens at `settings.host:settings.port`. `holders_of(user_id)` are the Unix sockets of the holders
-    to ask for a user, the first one first; `pages` are what is answered here."""
+    """Listens at `settings.host:settings.port`.
+
+    `holders_of(user_id)` are the Unix sockets of the holders to ask for a user, the first one first; `pages`
+    are what is answered here; `home_of(user_id)` is the public name of the node where a user is at home, None
+    where that is not known.
+    """
 
     def __init__(
         self,
@@ -50,12 +56,14 @@ class PublicPort:
         authenticator: Authenticator,
         holders_of: Callable[[str], Sequence[Path]],
         pages: Pages,
+        home_of: Callable[[str], str | None] | None = None,
     ) -> None:
         self.metrics = GatewayMetrics()
         self._settings = settings
         self._authenticator = authenticator
         self._holders_of = holders_of
-        self._pages = pages
+        self._home_of = home_of
+        self._pages = {**pages, ENDPOINT_PATH: self._show_endpoint}
         self._origins = OriginPolicy(settings.allowed_origins)
         self._http = HttpPort(self._serve, self._on_refused, settings.head_timeout_s)
         self._senders: dict[Path, Sender] = {}
@@ -144,9 +152,25 @@ class PublicPort:
         parcel = Parcel("poll", claims.user_id, claims.expires_at, head.query, head.get("origin"))
         await self._hand_over(request.sock, parcel)
 
+    async def _show_endpoint(self, head: Head) -> Page:
+        """Where to connect: whoever says who it is hears of its home, if there is one."""
+        url = self._settings.public_url
+        if url is not None and NODE in url:
+            home = await self._home_of_caller(head)
+            url = url.replace(NODE, home) if home else None
+        return json_page({"url": url + WS_PATH if url else socket_url(head)})
+
+    async def _home_of_caller(self, head: Head) -> str | None:
+        if self._home_of is None or self._token_of(head) is None:
+            return None
+        return self._home_of((await self._admit(head)).user_id)
+
+    def _token_of(self, head: Head) -> str | None:
+        return bearer_of(head, allow_query=self._authenticator.allow_query_token)
+
     async def _admit(self, head: Head) -> Claims:
         self._check_origin(head)
-        token = bearer_of(head, allow_query=self._authenticator.allow_query_token)
+        token = self._token_of(head)
         if token is None:
             raise RefusedError(Problem(401, "token_missing", "a bearer token is needed"))
         try:

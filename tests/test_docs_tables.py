@@ -25,7 +25,7 @@ from doorstep.gateway.auth import AuthCode
 from doorstep.gateway.close_codes import CLOSE_RULES
 from doorstep.gateway.cursor import ResetReason
 from doorstep.gateway.http import make_admin_pages, make_pages
-from doorstep.gateway.paths import POLL_PATH, WS_PATH
+from doorstep.gateway.paths import ENDPOINT_PATH, POLL_PATH, WS_PATH
 
 pytestmark = pytest.mark.patient
 
@@ -132,7 +132,7 @@ def test_paths() -> None:
         return {}
 
     public = {words(path)[0] for path, _ in table(PROTOCOL, "path | answer |")}
-    assert public == set(make_pages(lambda: True, nothing))
+    assert public == {*make_pages(lambda: True, nothing), ENDPOINT_PATH}
     operators = {words(path)[0] for path, _ in table(OPERATIONS, "path | answer |")}
     assert operators == set(make_admin_pages(lambda: True, ready, status, nothing))
     assert f"`GET {WS_PATH}`" in PROTOCOL

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -21,6 +22,8 @@ from doorstep.actors.control.fleet_status import (
     can_take_sockets,
     fleet_status,
 )
+from doorstep.actors.control.homes import Homes, Word
+from doorstep.actors.control.nodes import public_name_here
 from doorstep.actors.control.report import Report, Status, Unreachable
 from doorstep.actors.control.spec_watch import SpecWatch
 from doorstep.actors.control.supervisor import SupervisorStatus
@@ -84,8 +87,16 @@ class Gateway:
         self._control_plane = ControlPlane()
         self._state = "starting"
         self._port_number = self._admin_port_number = 0
+        name = partial(public_name_here, settings)
+        self._homes = Homes(settings, name, word=self._word) if settings.gateway.has_homes else None
         public = make_pages(self._is_well, self._asyncapi)
-        self._port = PublicPort(settings.gateway, Authenticator(settings.auth), self._holders_of, public)
+        self._port = PublicPort(
+            settings.gateway,
+            Authenticator(settings.auth),
+            self._holders_of,
+            public,
+            self._homes.home_of if self._homes else None,
+        )
         admin = make_admin_pages(self._is_well, self._is_ready, self._tell_status, self._tell_metrics)
         self._admin_port = AdminPort(settings.admin, admin)
         self._bequest = Bequest(run.ports_socket, run.edition, self._listening, self._on_taken)
@@ -123,6 +134,8 @@ class Gateway:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(endless(self._watch.run()))
+                if self._homes:
+                    tasks.create_task(endless(self._homes.run()))
                 await self._listen()
                 self._state = "serving"
                 logger.info(
@@ -175,6 +188,12 @@ class Gateway:
         holders = [name for name in self._cell.holders if name not in self._newcomers.names]
         answers, _ = await self._look(holders)
         return can_take_sockets(answers, lacks_ray=self._lacks_ray)
+
+    async def _word(self) -> Word | None:
+        """Nothing before it listens and after a successor does: that one's word is that of the cell."""
+        if self._state in ("starting", "succeeded"):
+            return None
+        return "here" if self._state == "serving" and await self._holders_serve() else "gone"
 
     def _listening(self) -> Inherited:
         return {**self._port.listening, **self._admin_port.listening}

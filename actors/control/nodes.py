@@ -1,6 +1,7 @@
 """The nodes of the Ray cluster: which of them live, which one is ours, and work that is done on one."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from doorstep.actors.placement.cell import HERE
+from doorstep.actors.placement.homes import public_name
 from doorstep.actors.placement.hosts import CELL, hosts
 from doorstep.config.settings import Settings
 
@@ -43,6 +45,20 @@ def other_than(node_ids: Sequence[str]) -> Mapping[str, str]:
 def this_node(settings: Settings) -> str:
     """The name of the node of this process."""
     return HERE if settings.ray.address is None else _name_of(ray.get_runtime_context().get_node_id())
+
+
+def public_name_here(settings: Settings) -> str:
+    """What the node of this process is called in public: as `ray start --node-name` has it, or as its host.
+
+    Raises `ValueError` for what can't be a part of a host's name. Blocks.
+    """
+    if settings.ray.address is None:
+        return public_name("", socket.gethostname())
+    here = ray.get_runtime_context().get_node_id()
+    (node,) = [node for node in _nodes() if node["NodeID"] == here]
+    # Ray calls a node by its address unless it is told better.
+    given = "" if node["NodeName"] == node["NodeManagerAddress"] else node["NodeName"]
+    return public_name(given, node["NodeManagerHostname"])
 
 
 def this_actor() -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,12 @@ class Holder:
         self.terms = _terms(settings)
         self._name = name
         self._run = run
+        self._dealt = cell.slots_of(name)
+        """The slots that are ours among the holders of the cell."""
+        self._at_home = frozenset(range(SLOTS))
+        """Those whose home is the cell."""
         self._registry = Registry[Subscriber](
-            cell.slots_of(name),
+            self._dealt,
             {"socket": settings.gateway.max_sockets_per_user, "poll": settings.gateway.max_polls_per_user},
         )
         self._authenticator = Authenticator(settings.auth)
@@ -145,12 +149,23 @@ class Holder:
         there, and sent off to them. Who is left out goes on until it is stopped."""
         if self._name not in cell.holders:
             return
-        lost = self._registry.owned - cell.slots_of(self._name)
-        unneeded = self._registry.own(cell.slots_of(self._name))
-        self._feed.want(self._registry.owned)
-        self._feed.unsubscribe(unneeded)
+        before, self._dealt = self._dealt, cell.slots_of(self._name)
+        self._own()
+        lost = before - self._dealt
         logger.info("slots_moved", slots=len(self._registry.owned), lost=len(lost))
         self.spawn(self._move(lost, cell))
+
+    def be_home_of(self, slots: frozenset[int]) -> None:
+        """These are the slots whose home is the cell: of no others are the feeds of ours listened to, but for
+        guests. Everybody stays."""
+        self._at_home = slots
+        self._own()
+        logger.info("homes_moved", slots=len(self._registry.owned))
+
+    def _own(self) -> None:
+        unneeded = self._registry.own(self._dealt & self._at_home)
+        self._feed.want(self._registry.owned)
+        self._feed.unsubscribe(unneeded)
 
     def drain(self, until: float | None) -> None:
         """Have everybody gone by this unix second, evenly after a grace; None: nobody must go."""
@@ -209,7 +224,7 @@ class Holder:
         awaited = {self._run.socket_of(cell.owner_of(slot)) for slot in lost}
         while not all(map(Path.exists, awaited)):  # noqa: ASYNC110 - nobody tells of a socket
             await asyncio.sleep(_WAVE_S)
-        lost = lost - self._registry.owned  # the cell may have changed once more
+        lost = lost - self._dealt  # the cell may have changed once more
         movers = [each for each in self._registry.everyone() if slot_of(each.user_id) in lost]
         await _send_off(movers, self.settings.drain_s)
 
@@ -258,10 +273,10 @@ class Holder:
         self.fault("feed", error)
         self._audit.doubt([slot])
 
-    def _on_subscribed(self) -> None:
-        """The feed was silent for a while: whoever is behind catches up, connected or connecting."""
+    def _on_subscribed(self, slots: Collection[int]) -> None:
+        """These feeds were silent until now: whoever is behind catches up, connected or connecting."""
         self._redis.success("feed")
-        self._audit.doubt(range(SLOTS))
+        self._audit.doubt(slots)
 
     def _on_lost(self) -> None:
         self.counters.feed_losses.inc()

@@ -160,16 +160,16 @@ class Feed:
         connection: Connection,
         on_push: OnPush,
         on_garbled: OnGarbled,
-        on_subscribed: Callable[[], None],
+        on_subscribed: Callable[[Collection[int]], None],
         on_lost: Callable[[], None],
     ) -> None:
         """All callbacks are called in the event loop and must not block.
 
         `on_push(slot, notifications)` gets what one append added to a slot, in order.
         `on_garbled(slot, error)`: a message could not be read, or `on_push` raised: what it held is missing.
-        `on_subscribed()` comes whenever all wanted slots have become subscribed (after the start,
-        when some were added, after a loss): from then on nothing is missing. `on_lost()`: something may be,
-        until the next `on_subscribed`.
+        `on_subscribed(slots)` comes whenever all wanted slots have become subscribed: with all of them after
+        the start and after a loss, else with those that were not until then. From then on nothing is missing.
+        `on_lost()`: something may be, until the next `on_subscribed`.
         """
         self._connection = connection
         self._on_push = on_push
@@ -177,7 +177,8 @@ class Feed:
         self._on_subscribed = on_subscribed
         self._on_lost = on_lost
         self._wanted: set[int] = set()
-        self._subscribed: frozenset[int] = frozenset()
+        self._subscribed: Mapping[int, Server] = {}
+        """By slot, the master on which it is."""
         self._subscriptions: dict[Server, _Subscription] = {}
         self._waiting: list[tuple[frozenset[int], asyncio.Future[None]]] = []
         self._changed = asyncio.Event()
@@ -213,7 +214,7 @@ class Feed:
 
         Raises `StoreUnavailable` where nobody can tell: `on_subscribed` comes after that.
         """
-        if not (self._live and self._wanted <= self._subscribed):
+        if not (self._live and self._wanted <= self._subscribed.keys()):
             raise StoreUnavailable("not all slots are subscribed")
         await asyncio.gather(*(each.fence() for each in self._subscriptions.values()))
 
@@ -232,7 +233,7 @@ class Feed:
             raise StoreUnavailable("the feed was stopped")
         added = frozenset(slots)
         self.want(added)
-        if self._live and added <= self._subscribed:
+        if self._live and added <= self._subscribed.keys():
             return
         future = asyncio.get_running_loop().create_future()
         self._waiting.append((added, future))
@@ -260,7 +261,8 @@ class Feed:
 
     async def _settle(self, wanted: frozenset[int]) -> None:
         """Subscribe to exactly the wanted slots, each on the master that hosts it. Raises `StoreError`."""
-        self._subscribed &= wanted  # who wants one of the others from now on has to wait again
+        # Who wants one of the others from now on has to wait again.
+        self._subscribed = {slot: at for slot, at in self._subscribed.items() if slot in wanted}
         channels = {self._connection.keys.feed(slot): slot for slot in wanted}
         placed = await self._connection.place(list(channels))
         self._close_all(but=placed.keys())
@@ -268,14 +270,16 @@ class Feed:
             await self._subscription(server).subscribe({name.encode(): channels[name] for name in hosted})
         if not all(each.is_complete for each in self._subscriptions.values()):
             raise StoreUnavailable("a subscription broke while others were made")
-        self._settled(wanted)
+        self._settled({channels[name]: server for server, hosted in placed.items() for name in hosted})
 
-    def _settled(self, subscribed: frozenset[int]) -> None:
-        is_news = not self._live or not subscribed <= self._subscribed
+    def _settled(self, subscribed: Mapping[int, Server]) -> None:
+        before = self._subscribed if self._live else {}
+        news = [slot for slot, server in subscribed.items() if before.get(slot) is not server]
+        is_news = bool(news) or not self._live
         self._subscribed, self._live = subscribed, True
         if is_news:
-            self._on_subscribed()
-        for waiting in [each for each in self._waiting if each[0] <= subscribed]:
+            self._on_subscribed(news)
+        for waiting in [each for each in self._waiting if each[0] <= subscribed.keys()]:
             self._waiting.remove(waiting)
             if not waiting[1].done():
                 waiting[1].set_result(None)

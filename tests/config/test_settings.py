@@ -36,6 +36,11 @@ PUBLIC = {
         "gateway.allowed_origins",
         ("https://a.example",),
     ),
+    "DOORSTEP_GATEWAY__PUBLIC_URL": (
+        "wss://{node}.a.example/",
+        "gateway.public_url",
+        "wss://{node}.a.example",
+    ),
     "DOORSTEP_HOLDERS": ("3", "holders", 3),
     "DOORSTEP_CONSUMERS": ("2", "consumers", 2),
     "DOORSTEP_HISTORY__MAX_COUNT": ("50", "history.max_count", 50),

@@ -6,10 +6,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,8 @@ import pytest
 
 from doorstep.actors.control.own_ray import LOOPBACK_ONLY
 from doorstep.actors.placement.cell import HERE, node_of
+from doorstep.actors.placement.homes import public_name
+from doorstep.actors.placement.slots import SLOTS
 from doorstep.development.ports import free_port
 from tests.e2e.load import USERS, load_on, visitors_of
 from tests.support.browser import Browser
@@ -25,7 +29,7 @@ from tests.support.names import Names
 from tests.support.plugin import FigureRecorder
 from tests.support.publisher import Publisher
 from tests.support.servers import KafkaServer, ValkeyServer
-from tests.support.service import Service
+from tests.support.service import Service, token_for
 from tests.support.waiting import until
 
 
@@ -59,8 +63,12 @@ def service(
     store: ValkeyServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Service]:
-    """One for all tests here, with a canary; the last one ends it."""
-    env = {**given_ray, "DOORSTEP_CANARY__INTERVAL_S": "0.5"}
+    """One for all tests here, with a canary and homes; the last one ends it."""
+    env = {
+        **given_ray,
+        "DOORSTEP_CANARY__INTERVAL_S": "0.5",
+        "DOORSTEP_GATEWAY__PUBLIC_URL": "wss://{node}.school.test",
+    }
     directory = tmp_path_factory.mktemp("doorstep")
     service = Service(directory, broker.bootstrap, store.url, Names().group(), env)
     service.start()
@@ -121,6 +129,22 @@ def test_a_token_that_is_not_rays_is_named(given_ray: dict[str, str], names: Nam
     assert refused.returncode == 1
     assert "does not let us in: " in refused.stdout + refused.stderr
     assert "RAY_AUTH_TOKEN_PATH" in refused.stdout + refused.stderr
+
+
+def test_the_only_node_is_everybodys_home_by_the_name_of_its_host(service: Service) -> None:
+    url = f"http://{service.address}/v1/endpoint"
+    home = public_name("", socket.gethostname())
+    mine = urllib.request.Request(url, headers={"Authorization": f"Bearer {token_for('anna')}"})
+    wanted = {"url": f"wss://{home}.school.test/v1/ws"}
+    service.process.wait_until(lambda: _json_at(mine) == wanted, what="a home", timeout_s=10)
+    assert _json_at(url) == {"url": f"ws://{service.address}/v1/ws"}
+    (holder,) = (actor for name, actor in service.status()["actors"].items() if name.startswith("holder-"))
+    assert holder["slots"] == SLOTS
+
+
+def _json_at(where: str | urllib.request.Request) -> object:
+    with urllib.request.urlopen(where, timeout=5) as answer:
+        return json.loads(answer.read())
 
 
 @pytest.mark.timeout(240)

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tests.gateway.socket_server import Owner
 from tests.gateway.wire import SECRET
 
 LARGE = 8_000_000
+NOBODY: Mapping[str, str] = {}
 AUTH = AuthSettings(hs256_secret=SecretStr(SECRET), leeway_s=0)
 
 
@@ -93,13 +94,18 @@ async def _large(_head: Head) -> Page:
 
 @asynccontextmanager
 async def running(
-    directory: Path, auth: AuthSettings = AUTH, *, holder: bool = True, **settings: Any
+    directory: Path,
+    auth: AuthSettings = AUTH,
+    *,
+    holder: bool = True,
+    homes: Mapping[str, str] = NOBODY,
+    **settings: Any,
 ) -> AsyncIterator[Node]:
-    """A node on a free port; its holder's socket is `directory/holder`."""
+    """A node on a free port; its holder's socket is `directory/holder`. `homes`: by user, the home's name."""
     path = directory / "holder"
     pages = {**make_pages(lambda: True, _asyncapi), "/broken": _broken, "/large": _large}
     public = PublicPort(
-        GatewaySettings(**{"port": 0, **settings}), Authenticator(auth), lambda _: [path], pages
+        GatewaySettings(**{"port": 0, **settings}), Authenticator(auth), lambda _: [path], pages, homes.get
     )
     node = Node(public, EchoHolder(path), path)
     try:

@@ -109,10 +109,6 @@ async def test_scrapers_that_come_together_share_one_answer(path: str) -> None:
     assert contract.made == 1
 
 
-async def test_the_endpoint_is_this_host() -> None:
-    assert json.loads((await ask("/v1/endpoint")).body) == {"url": "ws://doorstep.test/v1/ws"}
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
@@ -121,7 +117,6 @@ async def test_the_endpoint_is_this_host() -> None:
         ("GET", "/", 404, "not_found"),
         ("POST", "/nope", 404, "not_found"),
         ("POST", "/healthz", 405, "method_not_allowed"),
-        ("DELETE", "/v1/endpoint", 405, "method_not_allowed"),
     ],
 )
 async def test_there_is_nothing_else(method: str, path: str, status: int, code: str) -> None:

@@ -154,6 +154,51 @@ async def test_everything_else_is_the_http_applications(node: Node, target: str,
 async def test_the_endpoint_is_where_the_client_came_to(node: Node) -> None:
     answer = await exchange(node.port, request("/v1/endpoint", host="doorstep.test:81"))
     assert answer.json == {"url": "ws://doorstep.test:81/v1/ws"}
+    assert (await exchange(node.port, request("/v1/endpoint", method="POST"))).status == 405
+
+
+async def endpoint(node: Node, *headers: str, query: str = "") -> str:
+    """The address that it answers, or the code of its refusal."""
+    answer = await exchange(node.port, request(f"/v1/endpoint{query}", *headers))
+    return str(answer.json.get("url") or answer.json["code"])
+
+
+async def test_the_endpoint_is_the_public_address_if_there_is_one(private_directory: Path) -> None:
+    async with running(private_directory, public_url="wss://push.school.test/door/") as node:
+        assert await endpoint(node) == "wss://push.school.test/door/v1/ws"
+        assert await endpoint(node, bearer()) == "wss://push.school.test/door/v1/ws"
+        assert await endpoint(node, "Authorization: Bearer x") == "wss://push.school.test/door/v1/ws"
+
+
+async def test_the_endpoint_is_the_home_of_whoever_says_who_it_is(private_directory: Path) -> None:
+    homes = {"anna": "edge-1", "bert": "edge-2"}
+    url, auth = "wss://{node}.push.test", AUTH.model_copy(update={"allow_query_token": True})
+    async with running(private_directory, auth, homes=homes, public_url=url) as node:
+        assert await endpoint(node, bearer("anna")) == "wss://edge-1.push.test/v1/ws"
+        assert await endpoint(node, bearer("bert")) == "wss://edge-2.push.test/v1/ws"
+        assert await endpoint(node, query=f"?token={token('bert')}") == "wss://edge-2.push.test/v1/ws"
+        assert await endpoint(node, f"Sec-WebSocket-Protocol: doorstep.v1, bearer.{token('anna')}") == (
+            "wss://edge-1.push.test/v1/ws"
+        )
+
+
+async def test_who_has_no_home_or_does_not_say_who_it_is_stays_where_it_came_to(
+    private_directory: Path,
+) -> None:
+    homes = {"anna": "edge-1"}
+    async with running(private_directory, homes=homes, public_url="wss://{node}.push.test") as node:
+        assert await endpoint(node) == "ws://doorstep.test/v1/ws"
+        assert await endpoint(node, query=f"?token={token('anna')}") == "ws://doorstep.test/v1/ws"
+        assert await endpoint(node, bearer("nobody")) == "ws://doorstep.test/v1/ws"
+
+
+async def test_a_home_is_told_to_nobody_who_would_be_refused(private_directory: Path) -> None:
+    homes = {"anna": "edge-1"}
+    async with running(private_directory, homes=homes, public_url="wss://{node}.push.test") as node:
+        expired = f"Authorization: Bearer {token('anna', lasts_s=-60)}"
+        assert await endpoint(node, expired) == "token_expired"
+        assert await endpoint(node, f"Authorization: Bearer {UNSIGNED}") == "token_invalid"
+        assert await endpoint(node, bearer("anna"), "Origin: https://evil.test") == "origin_not_allowed"
 
 
 @pytest.mark.parametrize("target", ["/healthz", "/v1/ws", "/v1/notifications", "/nope"])

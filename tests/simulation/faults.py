@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from doorstep.actors.consuming.consumer import Consumer
 from doorstep.actors.holding.holder import Holder
+from doorstep.actors.placement.slots import SLOTS
 from tests.simulation.clients import Device
 from tests.simulation.world import Actor, World
 
@@ -226,6 +227,15 @@ async def _lose_node(faults: Faults) -> None:
         faults.note(f"started {name}")
 
 
+async def _move_homes(faults: Faults) -> None:
+    """A cell takes itself for the home of other slots, whatever anybody else thinks."""
+    node = faults.a_node()
+    slots = frozenset(faults.chance.sample(range(SLOTS), faults.chance.randint(0, SLOTS)))
+    for _, actor in sorted(faults.world.actors.items()):
+        if actor.node == node and isinstance(actor.body, Holder) and actor.process.is_alive:
+            actor.process.call(actor.body.be_home_of, slots)
+
+
 async def _add_consumer(faults: Faults) -> None:
     faults.world.start_consumer(f"consumer-{faults.world.loop.count()}", faults.a_node())
 
@@ -254,5 +264,6 @@ FAULTS: dict[str, Callable[[Faults], Awaitable[None]]] = {
     "mark read": _mark_read,
     "add node": _add_node,
     "lose node": _lose_node,
+    "move homes": _move_homes,
 }
 """By the name that a trace has."""

@@ -17,6 +17,8 @@ from doorstep.actors.consuming.offsets import Offsets
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.holding.inbox import Inbox, OnPush
 from doorstep.actors.holding.poll_subscriber import PollSubscriber
+from doorstep.actors.holding.registry import Registry
+from doorstep.actors.holding.subscriber import Subscriber
 from doorstep.actors.records import Partition
 from doorstep.actors.store import contexts, log
 from doorstep.actors.store.redis.calls import Script
@@ -95,7 +97,25 @@ def _trust_a_new_subscription() -> AbstractContextManager[object]:
     return patch.object(Holder, "_on_subscribed", _do_nothing)
 
 
-def _do_nothing(_: Holder) -> None: ...
+def _do_nothing(_: Holder, _slots: Collection[int]) -> None: ...
+
+
+def _trust_added_slots() -> AbstractContextManager[object]:
+    return patch.object(Holder, "_on_subscribed", _doubt_all_or_none)
+
+
+def _doubt_all_or_none(holder: Holder, slots: Collection[int]) -> None:
+    _subscribed(holder, slots if len(slots) == holder._registry.slots else ())
+
+
+def _forget_guests_when_homes_move() -> AbstractContextManager[object]:
+    return patch.object(Registry, "own", _own_and_no_more)
+
+
+def _own_and_no_more(registry: Registry[Subscriber], slots: Collection[int]) -> frozenset[int]:
+    before = registry.owned
+    _own(registry, slots)
+    return before - registry.owned
 
 
 def _push_whatever_comes() -> AbstractContextManager[object]:
@@ -119,6 +139,8 @@ def _answer_with_nothing(poll: PollSubscriber, _code: CloseCode, _after_ms: int 
 
 _push = Inbox.push
 _restart = Assignment.restart
+_own = Registry.own
+_subscribed = Holder._on_subscribed
 
 
 MUTATIONS = {
@@ -142,5 +164,7 @@ MUTATIONS = {
         62,
     ),
     "look at no head after a new subscription": Mutation(_trust_a_new_subscription, ("cut feeds",), 13),
+    "look at no head of slots that are added": Mutation(_trust_added_slots, ("move homes",), 169),
+    "forget guests when homes move": Mutation(_forget_guests_when_homes_move, ("move homes",)),
     "push what does not continue the cursor": Mutation(_push_whatever_comes, ("cut feeds",), 14),
 }

@@ -60,6 +60,11 @@ class Keyspace:
         return f"{self.prefix}:{{spec}}:supervisor:{name}"
 
     @property
+    def cells(self) -> str:
+        """The cells that live (sorted set)."""
+        return f"{self.prefix}:{{spec}}:cells"
+
+    @property
     def parking(self) -> str:
         """The index of all parked events (sorted set)."""
         return f"{self.prefix}:{{parking}}:index"

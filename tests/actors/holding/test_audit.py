@@ -83,7 +83,7 @@ async def world(url: str, *, heads: str = "", feed: str = "") -> AsyncIterator[W
             device.push(pushed)
 
     subscribed = asyncio.Event()
-    the_feed = Feed(of_feed, push, _garbled, subscribed.set, lambda: None)
+    the_feed = Feed(of_feed, push, _garbled, lambda _: subscribed.set(), lambda: None)
     the_feed.want([slot_of(USER)])
     audit = Audit(Log(of_heads, HistorySettings()), the_feed, Breaker("redis"), registry)
     here = World(log, device, audit, the_feed)

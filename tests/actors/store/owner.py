@@ -1,7 +1,7 @@
 """The owner of a feed, for tests."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 
 from doorstep.actors.store.feed import Feed
@@ -15,6 +15,8 @@ class Owner:
     def __init__(self, connection: Connection) -> None:
         self.pushes: list[tuple[int, Sequence[Pushed]]] = []
         self.events: list[str] = []
+        self.subscribed: list[set[int]] = []
+        """The slots of each `on_subscribed`."""
         self.fault: Exception | None = None
         """To be raised by the next push, once."""
         self.late_fault: Exception | None = None
@@ -59,11 +61,12 @@ class Owner:
         self.garbled.append((slot, error))
         self._changed.set()
 
-    def _subscribed(self) -> None:
+    def _subscribed(self, slots: Collection[int]) -> None:
         fault, self.late_fault = self.late_fault, None
         if fault is not None:
             raise fault
         self.events.append("subscribed")
+        self.subscribed.append({*slots})
         self._changed.set()
 
     def _lost(self) -> None:

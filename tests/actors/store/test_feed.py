@@ -90,6 +90,9 @@ async def test_slots_come_and_go(owner: Owner, log: Log) -> None:
     assert owner.seen() == [(USER, 1), (USER, 3)]
     assert owner.feed.live
     assert "lost" not in owner.events
+    assert owner.subscribed == [set(), {SLOT}, {(SLOT + 1) % 256}, {SLOT}], (
+        "somebody is told more than is new"
+    )
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -106,11 +109,13 @@ async def test_a_slot_that_is_wanted_again_while_it_goes(owner: Owner, log: Log,
 @pytest.mark.parametrize("kinds", [["pubsub"], ["normal", "pubsub"]])
 async def test_a_cut_feed_subscribes_again(owner: Owner, log: Log, eyes: Eyes, kinds: list[str]) -> None:
     await owner.feed.subscribe([SLOT])
+    await owner.feed.subscribe([SLOT + 1])
     owner.events.clear()
     for round_ in range(3):
         for kind in kinds:
             eyes("CLIENT", "KILL", "TYPE", kind)
         await owner.until(events=["lost", "subscribed"] * (round_ + 1))
+        assert owner.subscribed[-1] == {SLOT, SLOT + 1}
     await append(log, USER, "a")
     await owner.until(pushes=1)
     assert owner.seen() == [(USER, 1)]
