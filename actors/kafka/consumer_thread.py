@@ -137,7 +137,7 @@ class ConsumerThread:
     def commit(self, offsets: Mapping[Partition, OffsetAndMetadata]) -> asyncio.Future[CommitAnswer]:
         """What comes of it, of each partition."""
         done = self._loop.create_future()
-        self._commands.put(lambda: self._begin_commit(offsets, done))
+        self._commands.put(lambda: self._commit(offsets, done))
         return done
 
     # All that follows is done by the thread.
@@ -356,14 +356,23 @@ class ConsumerThread:
         self._consumer.pause(_topic_partitions((partitions - before) & self._reached.keys()))
         self._tell(done)
 
-    def _begin_commit(
+    def _commit(
         self, offsets: Mapping[Partition, OffsetAndMetadata], done: asyncio.Future[CommitAnswer]
     ) -> None:
-        """While a rebalance is on nobody would be told of an answer, so then it is waited for."""
-        named = [TopicPartition(*partition, *commit) for partition, commit in offsets.items()]
-        if self._rebalancing:
+        """Of what is ours yet: Kafka takes any offset from a member, also of a partition that it has lost.
+
+        While a rebalance is on nobody would be told of an answer, so then it is waited for.
+        """
+        ours = self._assigned & offsets.keys()
+        named = [TopicPartition(*partition, *offsets[partition]) for partition in ours]
+        if not named:
+            self._answer(done, None, ())
+        elif self._rebalancing:
             self._commit_now(named, done)
-            return
+        else:
+            self._begin_to_commit(named, done)
+
+    def _begin_to_commit(self, named: list[TopicPartition], done: asyncio.Future[CommitAnswer]) -> None:
         self._commits.append((named, done))
         try:
             self._consumer.commit(offsets=named, asynchronous=True)

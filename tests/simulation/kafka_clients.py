@@ -238,7 +238,8 @@ class ConsumerThread:
     def _commit(
         self, offsets: Mapping[Partition, OffsetAndMetadata], done: asyncio.Future[CommitAnswer]
     ) -> None:
-        """By the way that keeps its order: there, and back."""
+        """Of what is ours yet, by the way that keeps its order: there, and back."""
+        offsets = {each: commit for each, commit in offsets.items() if each in self._assigned}
         network, seat, generation = self._kafka.network, self._seat, self._generation
 
         def answered(answer: CommitAnswer) -> None:

@@ -305,6 +305,15 @@ async def test_a_commit_that_is_under_way_when_partitions_are_to_move_is_answere
             assert await commits[-1] == topic.of(*range(PARTITIONS))
 
 
+async def test_what_is_no_longer_ours_is_not_committed(topic: Topic) -> None:
+    """Kafka would take it, and set back what its owner has committed."""
+    offsets = {each: OffsetAndMetadata(1, "") for each in topic.of(*range(PARTITIONS))}
+    async with running(topic.member()) as first, running(topic.member()) as second:
+        await first.until(lambda: len(first.assigned) == len(second.assigned), "each has its part")
+        assert await first.consumer.commit(offsets) == first.assigned
+        assert await second.consumer.commit(dict.fromkeys(first.assigned, OffsetAndMetadata(0, ""))) == set()
+
+
 async def test_who_comes_back_has_its_partitions_and_its_last_process_none(topic: Topic) -> None:
     async with running(topic.member("other")) as other:
         last = topic.member("the-same")
