@@ -2,7 +2,7 @@
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
 
-const BUDGET_BYTES = { index: 3584, "tabs/index": 1229, "receipts/index": 512, "unread/index": 819, "state/index": 1024, "upload/index": 1229, "react/index": 819 };
+const BUDGET_BYTES = { index: 3584, "tabs/index": 1382, "receipts/index": 512, "unread/index": 819, "state/index": 1024, "upload/index": 1229, "react/index": 819 };
 
 let isTooBig = false;
 for (const [entry, budget] of Object.entries(BUDGET_BYTES)) {

@@ -2,7 +2,8 @@ const waiting = new Map<unknown, () => void>();
 
 /**
  * A frame is on the screen when the task after its animation callbacks runs. Never called while the page is hidden, so what
- * waits for a frame gives way to what the same `owner` asks for later.
+ * waits for a frame gives way to what the same `owner` asks for later. (Firefox has animation frames for hidden pages, too,
+ * one a second and then fewer.)
  */
 export function afterPaint(owner: unknown, callback: () => void): void {
   if (!waiting.size) requestAnimationFrame(drawn);
@@ -10,6 +11,7 @@ export function afterPaint(owner: unknown, callback: () => void): void {
 }
 
 function drawn(): void {
+  if (globalThis.document?.hidden) return void requestAnimationFrame(drawn);
   const shown = [...waiting.values()];
   waiting.clear();
   const { port1, port2 } = new MessageChannel();

@@ -3,10 +3,12 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { connect, type Connection } from "../src/index.ts";
 import { tabs } from "../src/tabs/index.ts";
 import { createGateway, type Gateway } from "../src/testing/index.ts";
-import type { Socket } from "../src/types.ts";
+import type { Clock, Socket } from "../src/types.ts";
 import { newBrowser } from "./support/browser.ts";
 
 interface Tab {
+  /** Whether the user looks at it. */
+  isSeen: boolean;
   readonly connection: Connection;
   readonly seen: number[];
   readonly loads: string[];
@@ -28,11 +30,19 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function open({ locks, BroadcastChannel }: Partial<typeof browser> = browser): Tab {
+/** The clock of a tab that is hidden for long: what it waits for comes once a minute. */
+const clockOf = (tab: Tab): Clock => ({
+  now: () => performance.now(),
+  random: Math.random,
+  setTimeout: (callback, ms) => setTimeout(callback, tab.isSeen ? ms : Math.ceil((performance.now() + ms) / 60_000) * 60_000 - performance.now()),
+  clearTimeout: (timer) => clearTimeout(timer as number),
+});
+
+function open({ locks, BroadcastChannel }: Partial<typeof browser> = browser, isSeen = true): Tab {
   const { transports, token } = gateway;
-  const tab: Tab = { seen: [], loads: [], connection: undefined as never };
+  const tab: Tab = { isSeen, seen: [], loads: [], connection: undefined as never };
   const load = (why: string) => void tab.loads.push(why);
-  const connection = connect({ url: "https://events.example.org", transports, token, load, tabs: tabs(locks ?? (null as never), BroadcastChannel ?? (null as never)) });
+  const connection = connect({ url: "https://events.example.org", transports, token, load, clock: clockOf(tab), tabs: tabs(locks ?? (null as never), BroadcastChannel ?? (null as never), () => tab.isSeen) });
   Object.assign(tab, { connection });
   connection.onAny(({ seq }) => tab.seen.push(seq));
   connection.start();
@@ -135,13 +145,72 @@ function openHidden(): Tab {
   vi.stubGlobal("document", { hidden: true });
   vi.stubGlobal("navigator", { onLine: true });
   vi.stubGlobal("addEventListener", () => {});
-  const tab = open();
+  const tab = open(browser, false);
   vi.unstubAllGlobals();
   return tab;
 }
 
-test("a line that is dead is noticed by the tab that is looked at, and the hidden one that leads opens another", async () => {
+test("a hidden tab that loses its connection gives the lead to one that is seen, which is live again at once", async () => {
+  const leader = openHidden();
+  await pass(100);
+  const seen = open();
+  await pass(40_000);
+  publish();
+  await pass(100);
+  gateway.drop();
+  publish();
+  await pass(500);
+  publish();
+  await pass(100);
+  expect([seen.seen, seen.connection.status.state]).toEqual([[1, 2, 3], "live"]);
+  await pass(120_000); // the hidden one comes when its clock lets it
+  publish();
+  await pass(100);
+  expect(all.map((tab) => tab.seen)).toEqual([[1, 2, 3, 4], [1, 2, 3, 4]]);
+  expect([states(), gateway.sockets]).toEqual([["live", "live"], 1]);
+  seen.connection.stop();
+  await pass(120_000);
+  expect([leader.connection.status.state, gateway.sockets]).toEqual(["live", 1]); // it stands for election again
+});
+
+test("who hears twice that the lead is free, and takes it from itself, leads", async () => {
+  const channel = (browser.BroadcastChannel as unknown as { prototype: { postMessage(data: { say?: string }): void } }).prototype;
+  const post = channel.postMessage;
+  channel.postMessage = function (data) {
+    post.call(this, data);
+    if (data.say === "lost") post.call(this, data);
+  };
   openHidden();
+  await pass(100);
+  const seen = open();
+  await pass(100);
+  gateway.drop();
+  await pass(30_000);
+  expect([seen.connection.status.state, gateway.sockets, gateway.requests.polls]).toEqual(["live", 1, 0]);
+});
+
+test("a tab that is seen while a hidden one still tries to connect takes the lead", async () => {
+  const end = gateway.refuse(503);
+  openHidden();
+  await pass(100);
+  end();
+  const seen = open();
+  await pass(1_000);
+  expect([seen.connection.status.state, gateway.sockets]).toEqual(["live", 1]);
+});
+
+test("a connection that a hidden tab loses while nobody looks is its own business", async () => {
+  openHidden();
+  openHidden();
+  await pass(40_000);
+  gateway.drop();
+  await pass(120_000);
+  expect([states(), gateway.sockets]).toEqual([["live", "live"], 1]);
+});
+
+test("a line that is dead is noticed by the tab that is looked at, which takes the lead from the hidden one", async () => {
+  openHidden();
+  await pass(100);
   const seen = open();
   await pass(20_000); // a ping goes, and is answered
   expect([states(), gateway.requests]).toEqual([["live", "live"], { sockets: 1, polls: 0 }]);
@@ -157,8 +226,9 @@ test("a line that is dead is noticed by the tab that is looked at, and the hidde
 test("a tab that comes while another one's ping is under way takes the connection from nobody", async () => {
   gateway.later(1_000);
   openHidden();
+  await pass(2_500);
   open();
-  await pass(12_500); // welcome after 2 s, a ping after 12
+  await pass(10_000); // it has pinged
   open();
   await pass(10_000);
   expect([states(), gateway.requests]).toEqual([["live", "live", "live"], { sockets: 1, polls: 0 }]);
@@ -166,7 +236,7 @@ test("a tab that comes while another one's ping is under way takes the connectio
 
 test("while the leader's polls are not answered the others say so", async () => {
   gateway.refuse(200);
-  openHidden();
+  open();
   const other = open();
   await pass(10_000);
   expect(states()).toEqual(["polling", "live"]);
@@ -182,10 +252,10 @@ test("a socket that was given up says late that it is closed, and nobody minds",
     return { ...real, close: () => (real.close(), setTimeout(() => listener.closed(1006), 30_000)) };
   });
   openHidden(); // of the two only the other one pings
-  const other = open();
   await pass(100);
+  const other = open();
   const end = gateway.hang();
-  await pass(13_800); // the other one has pinged, and gives up a moment later
+  await pass(13_900); // the other one has pinged, and gives up a moment later
   end();
   await pass(20_000);
   const states: string[] = [];
@@ -205,6 +275,19 @@ test("a leader that hangs is noticed by the others, which help themselves", asyn
   await pass(120_000);
   silent.prototype.postMessage = post;
   expect(other.seen).toEqual([1]);
+});
+
+test("who stops while its ping is under way keeps the lead from nobody", async () => {
+  const [first, other] = [open(), open()];
+  await pass(100);
+  const end = gateway.hang();
+  await pass(11_000);
+  other.connection.stop();
+  end();
+  await pass(60_000);
+  publish();
+  await pass(100);
+  expect([first.connection.status.state, first.seen]).toEqual(["live", [1]]);
 });
 
 test("a logout in one tab ends them all", async () => {

@@ -3,6 +3,9 @@
  *
  * To the machine of another tab this looks like a socket of its own: it has a cursor, gets a welcome and what comes
  * after, drops what it has already, and asks the server itself (by HTTP) when the leader does not know its cursor.
+ *
+ * A hidden tab leads as well as any while its socket lives. Without one it may be late by a minute, as browsers slow down
+ * its timers, so that a tab that is seen takes the lock from it: when it hears of that, and when nobody answers its ping.
  */
 
 import type { AnyNotification, Connection, Layer, Socket, SocketListener, Transports } from "../types.ts";
@@ -10,6 +13,8 @@ import { userOf } from "../user.ts";
 
 /** How many notifications a tab remembers for one that was away for a moment. */
 const REMEMBERED = 200;
+/** To the machine: come again, and say so. */
+const RECONNECT = '{"event":"doorstep.reconnect"}';
 
 type Locks = Pick<LockManager, "request">;
 type Message = { readonly seq?: number; readonly cursor?: string };
@@ -18,9 +23,10 @@ type Page = { readonly seq?: never; readonly notifications?: readonly AnyNotific
 /**
  * What tabs say to each other: `tab` is who asks, and who is answered; the text of a question is for the server. News
  * is a notification, or, without a text, where the leader stands. An answer says nothing but texts; without any, the leader has none.
+ * A hidden leader without a socket is `lost`.
  */
 interface Said {
-  readonly say?: "open" | "news" | "logout";
+  readonly say?: "open" | "news" | "lost" | "logout";
   readonly tab?: number | undefined;
   readonly cursor?: string | undefined;
   readonly text?: string | undefined;
@@ -39,27 +45,37 @@ interface Own extends SocketListener {
 export function tabs(
   locks: Locks | undefined = globalThis.navigator?.locks,
   Channel: typeof BroadcastChannel | undefined = globalThis.BroadcastChannel,
+  isSeen: () => boolean = () => !globalThis.document?.hidden,
 ): Layer {
   return {
-    join: (wire, connection) => (locks && Channel ? share(wire, locks, Channel, connection) : wire),
+    join: (wire, connection) => (locks && Channel ? share(wire, connection, locks, Channel, isSeen) : wire),
   };
 }
 
-function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel, { logout }: Connection): Transports {
+function share(
+  wire: Transports,
+  { logout }: Connection,
+  locks: Locks,
+  Channel: typeof BroadcastChannel,
+  isSeen: () => boolean,
+): Transports {
   const me = Math.random();
   /** Where this tab is, or, without a channel, was. */
   let room = "";
   let channel: BroadcastChannel | undefined;
   let left = new AbortController();
-  let isLeader = false;
+  /** Ends it; while this tab leads. */
+  let lease: unknown;
   /**
    * The leader's socket, once something came through it, or whether its polls are answered. While neither, the others get no
    * answer to a ping.
    */
   let wired: Socket | undefined;
   let isPolling = false;
-  /** The other tab that pinged the server last, where nothing has come since. */
-  let asking: number | undefined;
+  /** Tells the machine of the leader's socket, which ends it. */
+  let depose: SocketListener["message"] | undefined;
+  /** Takes the lock from whoever has it. */
+  let steal: (() => unknown) | undefined;
   let own: Own | undefined;
   /** What came last, each with the cursor after it; the first may be a cursor only. */
   let log: { readonly cursor: string; readonly text: string }[] = [];
@@ -80,12 +96,23 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
     const { signal } = left;
     channel.onmessage = hear;
     globalThis.addEventListener?.("pagehide", leave, { signal });
-    const lead = () => new Promise((resolve) => {
-      signal.onabort = resolve;
-      isLeader = true;
-      own?.lead();
-    });
-    locks.request(name, { signal }, lead).catch(() => signal.aborted || lead()); // where locks are refused, every tab leads
+    globalThis.addEventListener?.("freeze", lost, { signal });
+    const stand = (how: LockOptions): Promise<unknown> => {
+      let mine: unknown;
+      const lead = () => signal.aborted || new Promise((resolve) => {
+        mine = lease = signal.onabort = resolve;
+        own?.lead();
+      });
+      return locks.request(name, how, lead).catch(() => {
+        if (!mine) return lead(); // where locks are refused, every tab leads
+        if (mine !== lease) return; // taken by ourselves
+        lease = undefined; // another tab has taken it
+        depose?.(RECONNECT);
+        return stand({ signal });
+      });
+    };
+    stand({ signal });
+    steal = () => lease || stand({ steal: true });
   }
 
   function leave(): void {
@@ -93,7 +120,8 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
     channel?.close();
     channel = undefined;
     wired = undefined;
-    isLeader = isPolling = false;
+    lease = undefined;
+    isPolling = false;
     log = [];
   }
 
@@ -101,10 +129,10 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
     if (say === "logout") logout();
     if (say === "open") {
       if (text) wired?.send(text);
-      else if (asking === tab) wired?.close(); // nobody answered its ping, and this tab may be hidden, and not ask
-      if (wired && text.includes("ping")) asking = tab;
-      else if (wired || isPolling) post(answerTo(tab, cursor));
+      if (wired ? !text.includes("ping") : isPolling) post(answerTo(tab, cursor));
+      if (!wired) lost();
     }
+    if (say === "lost" && isSeen()) steal?.();
     if (say === "news") {
       remember(cursor, text);
       if (!own?.isWelcomed || (!text && own.cursor !== cursor)) ask();
@@ -125,6 +153,11 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
     return { tab, texts: cursor && [welcome, ...log.slice(at + 1).map(({ text }) => text)] };
   }
 
+  /** The leader has no socket: whoever is seen leads instead of one whose timers are late. */
+  function lost(): void {
+    if (lease && !isSeen()) post({ say: "lost" });
+  }
+
   function ask(text?: string): void {
     if (own) post({ say: "open", tab: me, cursor: own.cursor, text });
   }
@@ -138,52 +171,53 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
 
   /** The leader got a message: so does everybody, be it that the connection lives. */
   function relay({ seq, cursor }: Message, text: string): void {
-    if (!isLeader) return;
+    if (!lease) return;
     if (!seq) text = "";
     if (cursor && !remember(cursor, text) && seq) return;
     post({ say: "news", cursor: log.at(-1)?.cursor, text });
   }
 
   function lead(url: string, protocols: string[], { message, closed }: SocketListener): Socket {
-    const mine: Socket = {
-      send: (text) => socket.send(text),
-      close() {
-        socket.close();
-        end(1006); // which its machine hears of unless it has dropped this socket itself
-      },
-    };
-    const end = (code: number) => {
-      if (wired === mine) wired = undefined;
-      closed(code);
-    };
+    depose = message;
+    const end = () => wired === socket && !(wired = undefined);
     const socket = wire.socket(url, protocols, {
       message(text) {
-        wired = mine;
+        wired = socket;
         isPolling = false;
-        asking = 0;
         try {
           relay(JSON.parse(text), text);
         } catch {} // none of ours, as its machine finds, too
         message(text);
       },
-      closed: end,
+      closed(code) {
+        if (end()) lost();
+        closed(code);
+      },
     });
-    return mine;
+    return {
+      send: (text) => socket.send(text),
+      close() {
+        end();
+        socket.close();
+      },
+    };
   }
 
   function follow(url: string, protocols: string[], listener: SocketListener): Socket {
     let real: Socket | undefined;
+    let isAsking = false;
     const mine: Own = {
       ...listener,
       cursor: url.split("=")[1] as string,
       isWelcomed: false,
       take(text) {
+        isAsking = false;
         mine.cursor = JSON.parse(text).cursor ?? mine.cursor;
         listener.message(text);
       },
       lead() {
         own = undefined;
-        if (mine.isWelcomed) listener.message('{"event":"doorstep.reconnect"}'); // with a token of now
+        if (mine.isWelcomed) listener.message(RECONNECT); // with a token of now
         else real = lead(url, protocols, listener);
       },
     };
@@ -191,9 +225,14 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
     ask();
     return {
       // A ping is a question to the leader; like an acknowledgement it goes on to the server.
-      send: (text) => (wired ? wired.send(text) : ask(text)),
+      send(text) {
+        if (wired) return wired.send(text);
+        isAsking ||= text.includes("ping");
+        ask(text);
+      },
       close() {
         if (own === mine) own = undefined;
+        if (isAsking) steal?.(); // nobody answered
         real?.close();
       },
     };
@@ -204,7 +243,7 @@ function share(wire: Transports, locks: Locks, Channel: typeof BroadcastChannel,
       const user = userOf(protocols[1]);
       if (user) enter(`${url.split("?")[0]} ${user}`);
       if (!user || !channel) return wire.socket(url, protocols, listener);
-      return (isLeader ? lead : follow)(url, protocols, listener);
+      return (lease ? lead : follow)(url, protocols, listener);
     },
 
     async get(url, token, signal) {

@@ -51,6 +51,20 @@ test("what was painted is acknowledged at once, and not before", async () => {
   expect(gateway.acknowledged).toEqual([cursor]);
 });
 
+test("what a hidden page draws, as Firefox does, nobody has seen", async () => {
+  await open();
+  const cursor = publish();
+  await pass(10);
+  vi.stubGlobal("document", { hidden: true });
+  paint();
+  await pass(10);
+  expect(gateway.acknowledged).toEqual([]);
+  vi.stubGlobal("document", { hidden: false });
+  paint();
+  await pass(10);
+  expect(gateway.acknowledged).toEqual([cursor]);
+});
+
 test("a burst is acknowledged by one frame a second, the last of which names its end", async () => {
   await open();
   const cursors: string[] = [];

@@ -148,6 +148,12 @@ test("an event that comes before the upload's answer, and an answer of RAS that 
   expect([...batch.essaySlots.values()]).toEqual([{ essayId: "e1", fileUploadId: "f1", textStorageId: "t1" }, { essayId: "e2" }]);
 });
 
+test("of two that say the same of a file, the one that said it first is kept", () => {
+  const store = createBatchStore();
+  for (const second of [32, 30, 31]) store.notified({ ...SLOT, timestamp: `2026-11-23T08:15:${second}Z` });
+  expect(store.batch("b1").fileUploads.get("f1")?.timestamp).toBe("2026-11-23T08:15:30Z");
+});
+
 test("an essay that is told with its file's name needs no upload and no RAS to have one", () => {
   const store = createBatchStore();
   store.notified({ ...SLOT, data: { ...SLOT.data, original_file_name: "Åsa.txt" } });
