@@ -53,6 +53,9 @@ class Tab(RemoteTab):
             raise PageError(f"{expression}: {answer['exceptionDetails']['exception']['description']}")
         return answer["result"].get("value")
 
+    async def show(self) -> None:
+        await self.call("Page.bringToFront")
+
     async def close(self) -> None:
         await self.call("Page.close")
 
@@ -104,8 +107,10 @@ class Tab(RemoteTab):
 class Browser(RemoteBrowser):
     """The running Chromium."""
 
-    async def tab(self) -> Tab:
-        target = await self.call("Target.createTarget", url="about:blank", newWindow=True)
+    async def tab(self, beside: RemoteTab | None = None) -> Tab:
+        if beside is not None:
+            await beside.show()  # a tab comes into the window that was used last
+        target = await self.call("Target.createTarget", url="about:blank", newWindow=beside is None)
         attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         tab = Tab(self, attached["sessionId"])
         await tab.call("Page.enable")
@@ -113,14 +118,14 @@ class Browser(RemoteBrowser):
 
 
 @contextlib.asynccontextmanager
-async def chromium(directory: Path) -> AsyncIterator[Browser]:
+async def chromium(directory: Path, *flags: str) -> AsyncIterator[Browser]:
     """A headless Chromium with an empty profile in `directory`; skips the test where there is none."""
     binary = shutil.which("chromium") or shutil.which("google-chrome")
     if binary is None:
         missing("Chromium", "run `make setup-tests`, or: apt-get install -y chromium")
     port_file = directory / "profile" / "DevToolsActivePort"
     process = ServerProcess(
-        [binary, *_FLAGS, f"--user-data-dir={directory / 'profile'}", "about:blank"],
+        [binary, *_FLAGS, *flags, f"--user-data-dir={directory / 'profile'}", "about:blank"],
         log=directory / "chromium.log",
     )
     process.start()

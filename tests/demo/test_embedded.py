@@ -38,13 +38,16 @@ async def test_kafka_serves_producers_and_several_readers_at_once() -> None:
     seen: list[list[int]] = [[], []]
     done = asyncio.Event()
 
+    def see(reader: int, message: Message) -> None:
+        seen[reader].append(message.data["number"])
+        if all(len(each) == 100 for each in seen):
+            done.set()
+
     async def first(message: Message) -> None:
-        seen[0].append(message.data["number"])
+        see(0, message)
 
     async def second(message: Message) -> None:
-        seen[1].append(message.data["number"])
-        if len(seen[1]) == 100:
-            done.set()
+        see(1, message)
 
     async with embedded_kafka(TOPICS) as address:
         settings = KafkaSettings(bootstrap_servers=address, fetch_max_wait_ms=FETCH_MAX_WAIT_MS)

@@ -200,6 +200,7 @@ async def test_a_morning_arrives_is_measured_and_looks_well(
     assert 0 < times[0] <= times[1] <= times[2] < 5000
     await look(tab, "morning")
     await tab.evaluate(f"{rows('assigned')}[0].querySelector('.act').click()")
+    await tab.until("document.querySelector('dialog').open")
     await look(tab, "way")
     await tab.evaluate("document.querySelector('dialog form button').click()")
     await tab.evaluate(CUT)
@@ -219,7 +220,7 @@ async def test_a_morning_looks_well_in_firefox(browser: RemoteBrowser, demo: Dem
     await look(tab, "firefox-morning")
     await tab.evaluate(f"{rows('assigned')}[0].querySelector('.act').focus()")
     await tab.press("Enter", "\r")
-    await tab.until("document.querySelector('dialog').open")
+    await tab.until("document.querySelectorAll('dialog[open] .steps .at').length === 6")
     later = await tab.evaluate(
         "[...document.querySelectorAll('.steps .at')].slice(1).map(one => one.innerText)"
     )
@@ -311,7 +312,7 @@ async def test_the_list_is_there_again_after_a_reload(
     await tab.until(f"{all_settled(before + 4)}")
     seen = await fates(tab)
     await tab.reload()
-    await tab.until(f"{FETCHED} && {rows()}.length === {before + 4}")
+    await tab.until(f"{FETCHED} && {all_settled(before + 4)}")
     assert await fates(tab) == seen
 
 
@@ -341,7 +342,7 @@ async def test_all_of_it_works_with_the_keyboard(browser: RemoteBrowser, demo: D
 async def test_a_link_within_the_page_signs_in_nobody(browser: RemoteBrowser, demo: DemoCommand) -> None:
     tab = await signed_in(browser, demo, MIRA)
     await tab.evaluate("document.querySelector('.skip').click()")
-    assert await tab.evaluate("document.activeElement.id") == "essays"
+    await tab.until("document.activeElement.id === 'essays'")
     await tab.reload()
     await tab.until(f"{FETCHED} && location.hash === '#essays'")
     assert await tab.evaluate("document.querySelector('input:checked').value") == MIRA
@@ -378,14 +379,13 @@ async def test_a_reset_makes_the_page_fetch_its_state_again(
 
 async def test_twelve_tabs_of_a_teacher_all_show_the_truth(browser: RemoteBrowser, demo: DemoCommand) -> None:
     first = await signed_in(browser, demo, MIRA)
+    before = await count(first)
     await first.evaluate(NO_ESSAYS)
-    await first.until(
-        f"{rows()}.length > 0 && {rows('uploading')}.length + {rows('processing')}.length === 0"
-    )
+    await first.until(all_settled(before + 2))
     seen = await fates(first)
     tabs = [await opened(browser, demo, MIRA) for _ in range(11)]
     for tab in tabs:
-        await tab.until(f"{LIVE} && {FETCHED}", wait_s=40)
+        await tab.until(f"{LIVE} && {FETCHED} && {all_settled(before + 2)}", wait_s=40)
         assert await fates(tab) == seen
 
 
@@ -445,20 +445,21 @@ async def test_an_upload_whose_answer_was_lost_is_not_doubled_by_trying_again(
     tab = await signed_in(browser, demo, ASTRID, LOSE_AN_ANSWER)
     before = await count(tab)
     await tab.choose(".ds-picker input", essays(tmp_path)[:1])
-    await tab.until("document.querySelector('tbody .act')?.innerText === 'Try again'")
-    await tab.evaluate("document.querySelector('tbody .act').focus()")
+    again = "[...document.querySelectorAll('tbody .act')].find(one => one.innerText === 'Try again')"
+    await tab.until(again)
+    await tab.evaluate(f"{again}.focus()")
     await tab.press("Enter", "\r")
-    await tab.until("document.querySelector('tbody tr').dataset.status === 'assigned'")
-    assert await count(tab) == before + 1
-    assert await tab.evaluate("document.activeElement.innerText") == "What happened?"
+    await tab.until(all_settled(before + 1))
+    await tab.until("document.activeElement.innerText === 'What happened?'")
     await tab.reload()
-    await tab.until(f"{FETCHED} && {rows()}.length === {before + 1}")
+    await tab.until(f"{FETCHED} && {all_settled(before + 1)}")
 
 
 async def test_a_slow_upload_shows_how_far_it_is(
     browser: RemoteBrowser, demo: DemoCommand, tmp_path: Path
 ) -> None:
     tab = of_chromium(await signed_in(browser, demo, JONAS))
+    before = await count(tab)
     large = tmp_path / "large.txt"
     large.write_text("A long essay. " * 30_000)
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
@@ -467,7 +468,7 @@ async def test_a_slow_upload_shows_how_far_it_is(
     await tab.choose(".ds-picker input", [large])
     await tab.until("(bar => bar && bar.value > 0 && bar.value < 1)(document.querySelector('td progress'))")
     assert await tab.evaluate("dispatchEvent(new Event('beforeunload', {cancelable: true}))") is False
-    await tab.until("document.querySelector('tbody tr').dataset.status === 'assigned'")
+    await tab.until(all_settled(before + 1))
 
 
 def lose_the_log(valkey: ValkeyProcess, user_id: str) -> None:

@@ -88,7 +88,7 @@ async def test_every_button_is_reached_seen_and_pressed_from_the_keyboard(galler
     await gallery.evaluate("document.querySelector('.ds-uploads [data-state=failed] button').focus()")
     await gallery.press("Enter", "\r")
     await gallery.until("gallery.calls().at(-1) === 'key-failed.txt sending'")
-    assert await gallery.evaluate("document.activeElement.getAttribute('aria-label')") == "Stop: failed.txt"
+    await gallery.until("document.activeElement.getAttribute('aria-label') === 'Stop: failed.txt'")
 
 
 async def test_a_file_that_becomes_an_essay_is_shown_in_its_row_and_said_once(gallery: RemoteTab) -> None:

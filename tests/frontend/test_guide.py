@@ -1,5 +1,6 @@
 """A stranger's hour: the guide's blocks, in their order, in a fresh project with only the packed package."""
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -145,9 +146,9 @@ async def test_files_become_essays_on_the_strangers_page(
     assert await tab.evaluate(f"{rows(tmp_path)}.length") == 13
     assert await tab.evaluate(f"{rows(tmp_path, 'assigned')}.length") == 12
     failure = f"empty, {tmp_path.name}.txt: The file has no text in it."
-    errors = await tab.evaluate("document.querySelector('.ds-errors').innerText")
-    assert errors == f"1 file failed\n{failure} EMPTY_CONTENT"
-    assert failure in await tab.evaluate("document.querySelector('.notice').innerText")
+    errors = f"1 file failed\n{failure} EMPTY_CONTENT"
+    await tab.until(f"document.querySelector('.ds-errors').innerText === {json.dumps(errors)}")
+    await tab.until(f"document.querySelector('.notice').innerText.includes({json.dumps(failure)})")
     assert await tab.evaluate("support.paintMs(0.99)") < 500
     await tab.screenshot(ARTIFACTS / f"guide-{request.node.callspec.params['browser']}.png")
     assert await what_axe_finds(tab) == "[]"

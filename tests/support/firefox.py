@@ -20,15 +20,15 @@ _KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Escape": "\ue00c", "ArrowDown": "\
 
 
 class FirefoxTab(RemoteTab):
-    """One page, in a window of its own: Firefox hides all tabs of a window but one."""
+    """One page."""
 
     def __init__(self, browser: "Firefox", context: str) -> None:
         self._browser = browser
-        self._context = context
+        self.context = context
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """A command of the protocol for this page. Raises `PageError` with what the browser says."""
-        return await self._browser.call(method, context=self._context, **parameters)
+        return await self._browser.call(method, context=self.context, **parameters)
 
     async def open(self, url: str) -> None:
         await self.call("browsingContext.navigate", url=url, wait="none")
@@ -36,7 +36,7 @@ class FirefoxTab(RemoteTab):
     async def preload(self, script: str) -> None:
         function = f"() => {{{script}}}"
         await self._browser.call(
-            "script.addPreloadScript", functionDeclaration=function, contexts=[self._context]
+            "script.addPreloadScript", functionDeclaration=function, contexts=[self.context]
         )
 
     async def load_again(self) -> None:
@@ -47,7 +47,7 @@ class FirefoxTab(RemoteTab):
             "script.evaluate",
             wait_s=wait_s,
             expression=_AS_JSON % expression,
-            target={"context": self._context},
+            target={"context": self.context},
             awaitPromise=True,
             userActivation=True,
         )
@@ -72,6 +72,9 @@ class FirefoxTab(RemoteTab):
         element = {"sharedId": found["nodes"][0]["sharedId"]}
         await self.call("input.setFiles", element=element, files=[str(file) for file in files])
 
+    async def show(self) -> None:
+        await self.call("browsingContext.activate")
+
     async def close(self) -> None:
         await self.call("browsingContext.close")
 
@@ -79,9 +82,12 @@ class FirefoxTab(RemoteTab):
 class Firefox(RemoteBrowser):
     """The running Firefox."""
 
-    async def tab(self) -> FirefoxTab:
-        window = await self.call("browsingContext.create", type="window")
-        return FirefoxTab(self, window["context"])
+    async def tab(self, beside: RemoteTab | None = None) -> FirefoxTab:
+        where: dict[str, Any] = {"type": "window"}
+        if isinstance(beside, FirefoxTab):
+            where = {"type": "tab", "referenceContext": beside.context}
+        created = await self.call("browsingContext.create", **where)
+        return FirefoxTab(self, created["context"])
 
 
 @contextlib.asynccontextmanager

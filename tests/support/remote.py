@@ -57,6 +57,10 @@ class RemoteTab(ABC):
         """Load the page again; returns at once."""
 
     @abstractmethod
+    async def show(self) -> None:
+        """Go to it, as a user does who has several tabs in a window; the others are hidden then."""
+
+    @abstractmethod
     async def close(self) -> None:
         """Close it, as its user does."""
 
@@ -110,8 +114,8 @@ class RemoteBrowser(ABC):
                 listener.cancel()
 
     @abstractmethod
-    async def tab(self) -> RemoteTab:
-        """A new, empty page that is seen."""
+    async def tab(self, beside: RemoteTab | None = None) -> RemoteTab:
+        """A new, empty page that is seen: in a window of its own, or in that of a page which it hides."""
 
     async def call(
         self, method: str, session: str | None = None, wait_s: float = WAIT_S, **parameters: Any
