@@ -446,7 +446,7 @@ async def test_an_upload_whose_answer_was_lost_is_not_doubled_by_trying_again(
     before = await count(tab)
     await tab.choose(".ds-picker input", essays(tmp_path)[:1])
     again = "[...document.querySelectorAll('tbody .act')].find(one => one.innerText === 'Try again')"
-    await tab.until(again)
+    await tab.until(f"Boolean({again})")
     await tab.evaluate(f"{again}.focus()")
     await tab.press("Enter", "\r")
     await tab.until(all_settled(before + 1))
