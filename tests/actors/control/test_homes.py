@@ -224,7 +224,11 @@ async def test_each_cell_names_the_home_and_listens_to_its_share(site: Site, nam
 
 
 async def test_a_guest_gets_everything_and_stays_while_cells_come_and_go(site: Site, names: Names) -> None:
-    user = user_at("b", site, names)
+    """Also who becomes one: the user's home moves to a newcomer, and back."""
+    users = (names.user(number) for number in range(1000))
+    user = next(
+        user for user in users if (home_of(user, site.nodes), home_of(user, {*site.nodes, "d"})) == ("b", "d")
+    )
     async with Device(site, user).at("a") as guest, Device(site, user).at() as at_home:
         assert await site.nodes["a"].slots() == len(slots_at("a", site.nodes)) + 1
         for number in range(1, 40):
@@ -240,6 +244,8 @@ async def test_a_guest_gets_everything_and_stays_while_cells_come_and_go(site: S
             await device.until(seen=39)
             assert device.seen == [*range(1, 40)]
             assert device.connects == 1
+        for node in site.nodes.values():
+            assert await counted(node.holders, "doorstep_audit_repairs_total") == 0, "a push was lost"
 
 
 async def test_the_homes_of_a_cell_that_dies_move_and_nothing_is_lost(site: Site, names: Names) -> None:
