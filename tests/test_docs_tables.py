@@ -81,9 +81,10 @@ def test_problems_of_the_protocol_have_their_status() -> None:
         assert {str(known[code]) for code in told} == set(statuses.split(", "))
 
 
-def test_problems_are_all_in_the_guide_with_their_status() -> None:
+@pytest.mark.parametrize("page", [PROTOCOL, GUIDE], ids=["protocol", "guide"])
+def test_problems_are_all_there_with_their_status(page: str) -> None:
     told: dict[str, list[str]] = {}
-    for statuses, codes, *_ in table(GUIDE, "status | `code` |"):
+    for statuses, codes, *_ in table(page, "status | `code` |"):
         told |= dict.fromkeys(words(codes), statuses.split(", "))
     assert {
         code: status for code, status in problems().items() if str(status) not in told.get(code, ())

@@ -23,6 +23,14 @@ _OF_REDIS: Mapping[str, Callable[[Connection], Awaitable[None]]] = {
 }
 
 _UNANSWERED = "try again; if it stays, look at what the brokers log"
+_READ_LATER = (
+    "create it, or correct its name in the routes; where brokers create topics by themselves, "
+    "its first record does, and Doorstep reads it from then on"
+)
+_WRITTEN_LATER = (
+    "create it; where brokers create topics by themselves, the first dead letter does; "
+    "where they do not, the partition that has one waits for it"
+)
 _STAND_IN = "the topics and the group: what answers here only stands for Kafka, as the demo's broker does"
 
 
@@ -85,9 +93,7 @@ async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
 def _topic(name: str, topic: Topic, *, is_read: bool) -> Finding:
     what = f"topic {name}" if is_read else f"dead-letter topic {name}"
     if topic.fault == ABSENT:
-        return Finding(
-            what, ABSENT, "create it, unless its first record is to do that; Doorstep finds it then"
-        )
+        return Finding(what, ABSENT, _READ_LATER if is_read else _WRITTEN_LATER)
     if topic.fault is not None:
         return Finding(what, topic.fault, f"grant {'READ' if is_read else 'WRITE'} and DESCRIBE")
     if topic.leaderless:

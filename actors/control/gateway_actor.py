@@ -27,7 +27,7 @@ from doorstep.actors.control.nodes import public_name_here
 from doorstep.actors.control.report import Report, Status, Unreachable
 from doorstep.actors.control.spec_watch import SpecWatch
 from doorstep.actors.control.supervisor import SupervisorStatus
-from doorstep.actors.placement.cell import HERE, SUPERVISOR, Cell, consumers, edition_of, node_of
+from doorstep.actors.placement.cell import SUPERVISOR, Cell, consumers, is_far
 from doorstep.actors.placement.run_directory import RunDirectory
 from doorstep.actors.placement.spec import Spec, grace_of
 from doorstep.actors.runtime.gc_tuning import collect_rarely
@@ -265,12 +265,9 @@ class Gateway:
 
     def _hear_of_others(self, status: Status) -> None:
         if isinstance(status, SupervisorStatus):
-            self._far = tuple(name for name in status.actors if self._is_far(name))
-
-    def _is_far(self, name: str) -> bool:
-        """Of our own cell and of consumers the spec tells: a supervisor may have a newer one already."""
-        is_ours = node_of(name) in (HERE, self._node) and edition_of(name) == self._watch.spec.edition
-        return not is_ours
+            # Of our own cell and of consumers the spec tells: a supervisor may have a newer one already.
+            edition = self._watch.spec.edition
+            self._far = tuple(name for name in status.actors if is_far(name, self._node, edition))
 
     async def _look(self, names: Sequence[str]) -> tuple[Answers, Mapping[str, float]]:
         """What each of them says of itself, and since when; of ourselves our process has it."""

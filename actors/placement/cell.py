@@ -65,3 +65,8 @@ def edition_of(name: str) -> int:
     """The edition that an actor belongs to; the first for a supervisor, who has none."""
     number = name.partition("@")[0].partition(".e")[2]
     return int(number) if number.isdecimal() else 1
+
+
+def is_far(name: str, node: str, edition: int) -> bool:
+    """Whether an actor belongs to another node than this one, or to another edition."""
+    return node_of(name) not in (HERE, node) or edition_of(name) != edition

@@ -95,7 +95,9 @@ def test_topics_that_do_not_exist_are_named_and_not_created(check: Check, kafka:
         assert status == 1
         assert set(wrong) == {f"topic {registered}", "dead-letter topic"}
         assert "does not exist: create it" in wrong[f"topic {registered}"]
+        assert "its first record does, and Doorstep reads it" in wrong[f"topic {registered}"]
         assert dead in wrong["dead-letter topic"]
+        assert "the first dead letter does" in wrong["dead-letter topic"]
 
 
 def test_brokers_that_do_not_answer_are_told_with_the_reason(check: Check) -> None:

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doorstep.actors.placement.cell import HERE, SUPERVISOR, Cell, consumers, edition_of, kind_of, node_of
+from doorstep.actors.placement.cell import (
+    HERE,
+    SUPERVISOR,
+    Cell,
+    consumers,
+    edition_of,
+    is_far,
+    kind_of,
+    node_of,
+)
 from doorstep.actors.placement.slots import SLOTS, owners, ranked, slot_of
 
 
@@ -87,3 +96,17 @@ def test_the_actors_of_a_later_edition_say_which(node: str, at: str, edition: in
     assert [kind_of(name) for name in names] == ["holder", "gateway", "consumer"]
     assert [node_of(name) for name in names] == [node, node, HERE]
     assert {edition_of(name) for name in names} == {edition}
+
+
+@pytest.mark.parametrize(
+    ("name", "far"),
+    [
+        ("holder-0.e2@here", False),
+        ("consumer-1.e2", False),
+        ("holder-0.e2@there", True),
+        ("holder-0@here", True),
+        ("consumer-1", True),
+    ],
+)
+def test_who_is_far_is_of_another_node_or_edition(name: str, far: bool) -> None:
+    assert is_far(name, "here", 2) is far
