@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from doorstep.development.processes import ServerProcess
+from doorstep.gateway.paths import ENDPOINT_PATH
 from tests.support.machines import Machine
-from tests.support.service import SECRET
+from tests.support.service import SECRET, token_for
 
 _GCS, PORT, _ADMIN_PORT = 6379, 8000, 8001
 _BIN = Path(sys.executable).parent
@@ -62,7 +63,8 @@ class Site:
         head = self.machines[0]
         where = ["--head", f"--port={_GCS}"] if machine is head else [f"--address={head.address}:{_GCS}"]
         options = ["--num-cpus=1", "--object-store-memory=80000000", "--disable-usage-stats"]
-        command = [str(_BIN / "ray"), "start", *where, f"--node-ip-address={machine.address}", *options]
+        here = [f"--node-ip-address={machine.address}", f"--node-name={name_of(machine)}"]
+        command = [str(_BIN / "ray"), "start", *where, *here, *options]
         more = ["--include-dashboard=false"] if machine is head else []
         env = {**_RAY, **self.ray, **(self.head if machine is head else {}), **(code or {})}
         machine.run(*command, *more, env=env)
@@ -94,6 +96,25 @@ class Site:
             **_RAY,
             **self.ray,
         }
+
+
+def name_of(machine: Machine) -> str:
+    """What Ray is told to call it: all have one host's name."""
+    return f"machine-{machine.address.rpartition('.')[2]}"
+
+
+def home_by(machine: Machine, user_id: str) -> str:
+    """Where the gateway of a machine says that a user is at home: the name of a machine."""
+    headers = {"Authorization": f"Bearer {token_for(user_id)}"}
+    request = urllib.request.Request(f"http://{address_of(machine)}{ENDPOINT_PATH}", headers=headers)
+    with urllib.request.urlopen(request, timeout=_ASK_S) as answer:
+        url: str = json.loads(answer.read())["url"]
+    return url.removeprefix("ws://").partition(".")[0]
+
+
+def slots_heard(witness: Machine) -> int:
+    """To how many slots the holders of all machines listen, as one of them says."""
+    return sum(actor.get("slots", 0) for actor in actors(witness).values())
 
 
 def address_of(machine: Machine) -> str:

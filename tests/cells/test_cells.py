@@ -1,14 +1,39 @@
-"""Three machines, each with its cell: nodes come, die and lose a holder in the middle of a stream."""
+"""Three machines, each with its cell: nodes come, die and lose a holder in the middle of a stream.
+
+Each has an address of its own, so that users have homes; where they connect all the same is any machine.
+"""
 
 import asyncio
+from collections.abc import Collection
 
 import psutil
 import pytest
 
-from tests.cells.site import Site, cells, is_ready, kill_one, serving, somewhere_else, until
+from doorstep.actors.placement.homes import home_of
+from doorstep.actors.placement.slots import SLOTS
+from tests.cells.site import (
+    Site,
+    cells,
+    home_by,
+    is_ready,
+    kill_one,
+    name_of,
+    serving,
+    slots_heard,
+    somewhere_else,
+    until,
+)
 from tests.cells.trial import trial
+from tests.support.machines import Machine
 from tests.support.names import Names
 from tests.support.plugin import FigureRecorder
+
+
+def agree_on_homes(machines: Collection[Machine]) -> bool:
+    """Whether each of them sends a number of users home to one of them, and all likewise."""
+    names = set(map(name_of, machines))
+    users = map(str, range(10))
+    return all(home_by(machine, user) == home_of(user, names) for user in users for machine in machines)
 
 
 @pytest.mark.timeout(240)
@@ -16,7 +41,9 @@ async def test_nothing_is_lost_when_a_node_joins_a_holder_dies_and_the_superviso
     site: Site, names: Names, record_figure: FigureRecorder
 ) -> None:
     head, second, third = site.machines
-    async with serving(site, second) as serve:
+    async with serving(site, second, DOORSTEP_GATEWAY__PUBLIC_URL="ws://{node}.school.test") as serve:
+        await until(lambda: agree_on_homes([head, second]), 10, "homes at two machines")
+        await until(lambda: slots_heard(head) == SLOTS, 10, "each slot heard by one holder")
         async with trial(site, names) as load:
             joining = asyncio.create_task(asyncio.to_thread(site.join, third))
             kill_one(second, "ray::HolderProcess")
@@ -25,17 +52,23 @@ async def test_nothing_is_lost_when_a_node_joins_a_holder_dies_and_the_superviso
             ready = await until(lambda: is_ready(third), 30, "the new node is ready")
             record_figure("a node's gateway ready after `ray start`", f"{ready:.1f} s")
             await until(lambda: is_ready(second), 30, "the holder is back")
+            await until(lambda: agree_on_homes(site.machines), 10, "homes at three machines")
 
             dying = await somewhere_else(site)
             kill_one(dying, "raylet")
+            alive = [machine for machine in site.machines if machine is not dying]
+            moved = asyncio.create_task(until(lambda: agree_on_homes(alive), 30, "homes at two machines"))
             gone = await until(lambda: not dying.processes("ray::HolderProcess"), 15, "its actors are gone")
             record_figure("actors gone after their raylet", f"{gone:.1f} s")
             forgotten = await until(lambda: len(cells(head)) == 2, 60, "its cell is forgotten")
             record_figure("a dead node's cell forgotten", f"{forgotten:.1f} s")
 
+            record_figure("homes moved after a raylet was killed", f"{await moved:.1f} s")
+
             await load.check()
+        await until(lambda: slots_heard(head) == SLOTS, 10, "each slot heard by one holder")
         psutil.Process(serve.pid).children()[0].terminate()
         assert await asyncio.to_thread(serve.wait, 40) == 0
-        for machine in {*site.machines} - {dying}:
+        for machine in alive:
             assert not machine.processes("ray::HolderProcess")
             assert "doorstep" not in machine.run("ls", "/mnt")
