@@ -1,7 +1,6 @@
 """A Ray that was there before us, and will be after us."""
 
 import asyncio
-import contextlib
 import re
 from typing import Any, NoReturn
 
@@ -16,6 +15,9 @@ from doorstep.actors.control.ray_errors import RayAwayError, RayLostError
 from doorstep.actors.runtime.daemon_thread import in_daemon_thread
 
 _LOOK_S = 5.0
+_GIVEN_UP_S = 120.0
+"""A supervisor whose node falls silent is started elsewhere once Ray has given the node up: by Ray's defaults
+after more than a minute."""
 _CONNECT_S = 3.0
 _ANSWER_S = 10.0
 _GcsClient: Any = getattr(_raylet, "GcsClient")  # noqa: B009 - its stub does not have it
@@ -46,18 +48,20 @@ class GivenRay:
         return self._address
 
     async def watch(self) -> NoReturn:
-        """Raises `RayLostError` when it has found nobody for half a minute."""
-        control_plane = ControlPlane()
-        while control_plane.unseen_s < LOST_S:
-            await control_plane.look(_LOOK_S)
-            await asyncio.sleep(_LOOK_S)
-        self.is_lost = True
-        raise RayLostError(f"Ray at {self._address} has found no supervisor for {LOST_S:.0f} s")
+        """Raises `RayLostError` when it has found nobody for two minutes."""
+        await self._watch(_GIVEN_UP_S)
+        raise RayLostError(f"Ray at {self._address} has found no supervisor for {_GIVEN_UP_S:.0f} s")
 
     async def until_it_goes(self) -> None:
         """Returns when it has found nobody for half a minute."""
-        with contextlib.suppress(RayLostError):
-            await self.watch()
+        await self._watch(LOST_S)
+
+    async def _watch(self, within_s: float) -> None:
+        control_plane = ControlPlane()
+        while control_plane.unseen_s < within_s:
+            await control_plane.look(_LOOK_S)
+            await asyncio.sleep(_LOOK_S)
+        self.is_lost = True
 
     async def stop(self) -> None:
         """Leave it as it is."""

@@ -18,6 +18,8 @@ from doorstep.development.processes import ServerProcess
 START_S = 240.0
 STOP_S = 5.0
 
+_STAYS = ("ray", "doorstep-ports-")
+"""Ray's logs, and the list of ports in use, which all processes of a user share."""
 _MARK = "DOORSTEP_TEST_MARK"
 
 
@@ -74,11 +76,11 @@ class DemoCommand:
         return [one for one in psutil.process_iter() if name in _name(one) and self._is_ours(one)]
 
     def survivors(self, patience_s: float = 1.0) -> list[str]:
-        """What still lives shortly after it has ended, and the temporary files it left (not Ray's logs)."""
+        """What still lives shortly after it has ended, and the temporary files it left (but what stays)."""
         deadline = time.monotonic() + patience_s
         while self.members() and time.monotonic() < deadline:
             time.sleep(0.05)
-        files = [one.name for one in self.temporary.iterdir() if one.name != "ray"]
+        files = [each.name for each in self.temporary.iterdir() if not each.name.startswith(_STAYS)]
         return [_name(one) for one in self.members()] + files
 
     def close(self) -> None:
