@@ -43,7 +43,7 @@ SPEED = 4
 """So much faster is the clock of a page while a fault takes long to be noticed, or to be got over."""
 LATE_MS = 500
 """From an event to the frame that shows it, in faults in which it can be delivered: 99 of 100."""
-PROMPT_MS, EVENTS, ROUNDS = 50, 100, 4
+PROMPT_MS, EVENTS, ROUNDS = 50, 100, 8
 """The same without a fault: in one of so many rounds, as the machine has other work."""
 
 
