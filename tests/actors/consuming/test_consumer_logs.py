@@ -30,13 +30,13 @@ async def test_every_line_about_one_record_has_its_correlation_id(world: World) 
     contradiction = world.registration(late, world.names.user("another"))
     garbled = world.notification(user)
     garbled = garbled._replace(value=garbled.value.replace(b'"teacher_id"', b'"nobody"'))
-    limits = {"park_ttl_s": 3, "sweep_interval_s": 0.2, "max_parked_per_batch": 1}
+    limits = {"park_ttl_s": 6, "sweep_interval_s": 0.2, "max_parked_per_batch": 1}
     with capture_logs() as lines:
         async with world.consumer(context=limits):
             world.publisher.send_all(each._replace(key=b"one") for each in (parked, expired, first, refused))
             world.publisher.send_all([garbled])
-            await world.dead_letters(2)
-            world.publisher.send_all([registered])
+            await world.until(lambda: _told(lines, parked), "the first is parked")
+            world.publisher.send_all([registered])  # well before it expires
             await world.logged(user, 1)
             world.publisher.send_all([contradiction])
             await world.dead_letters(5)
