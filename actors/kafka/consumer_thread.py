@@ -237,7 +237,7 @@ class ConsumerThread:
             time.sleep(patience_s)  # not in `consume`, where each record that comes would wake the thread
         self._held = self._held or self._consumer.consume(room, 0) or self._consumer.consume(1, _WAIT_S)
         if self._held and room > len(self._held):
-            self._held += self._consumer.consume(room - len(self._held), 0)
+            self._hold(room - len(self._held))
         if self._held:
             self._hand_over(room)
 
@@ -247,7 +247,12 @@ class ConsumerThread:
             self._obey(wait_s=_WAIT_S)
         self._starving = False
         if self._granted <= self._handed:
-            self._held += self._consumer.consume(1, 0)
+            self._hold(1)
+
+    def _hold(self, most: int) -> None:
+        """Hold what is there, too. What was held may have been dropped by a rebalance meanwhile."""
+        messages = self._consumer.consume(most, 0)
+        self._held += messages
 
     def _hand_over(self, room: int) -> None:
         messages, self._held = self._held[:room], self._held[room:]
@@ -341,6 +346,7 @@ class ConsumerThread:
     # Wishes
 
     def _read_from(self, starts: Mapping[Partition, int], begun: Callable[[], None]) -> None:
+        starts = {each: starts[each] for each in self._assigned & starts.keys()}
         self._forget(starts)
         self._reached |= starts
         self._held = [each for each in self._held if (each.topic(), each.partition()) not in starts]

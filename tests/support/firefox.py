@@ -12,6 +12,9 @@ from doorstep.development.processes import ServerProcess
 from tests.support.components import missing, used
 from tests.support.remote import WAIT_S, PageError, RemoteBrowser, RemoteTab, save
 
+_START_S = 60.0
+"""A browser that starts beside other tests needs more time than for anything later."""
+
 _AS_JSON = "(async () => JSON.stringify(await (%s)))()"
 """BiDi has its own words for the types of JavaScript; JSON is what Chromium answers, too."""
 
@@ -107,11 +110,11 @@ async def firefox(directory: Path) -> AsyncIterator[Firefox]:
             process.wait_until,
             lambda: listening.exists() and listening.read_text().rstrip().endswith("}"),
             what="Firefox",
-            timeout_s=WAIT_S,
+            timeout_s=_START_S,
         )
         port = json.loads(listening.read_text())["ws_port"]
         async with Firefox.at(f"ws://127.0.0.1:{port}/session") as browser:
-            session = await browser.call("session.new", capabilities={})
+            session = await browser.call("session.new", wait_s=_START_S, capabilities={})
             used["Firefox"] = session["capabilities"]["browserVersion"]
             yield browser
     finally:

@@ -278,6 +278,29 @@ async def test_partitions_that_stay_are_read_while_others_move(topic: Topic) -> 
         )
 
 
+async def test_reading_begins_anew_also_while_partitions_move(topic: Topic) -> None:
+    """What was read ahead by then, and is not allowed yet, is dropped as ever."""
+    topic.produce(3)
+    first = topic.member()
+
+    async def read_again(_: frozenset[Partition]) -> None:
+        begun = asyncio.Event()
+        first.consumer.read_from(dict.fromkeys(first.assigned, 1), begun.set)
+        await begun.wait()
+        first.read.clear()
+
+    async with running(first):
+        first.consumer.allow(1)
+        await first.until(lambda: first.values, "the first one")
+        await asyncio.sleep(1)
+        first.on_revoke = read_again
+        async with running(topic.member()):
+            first.consumer.allow(100)
+            await first.until(lambda: sum(map(len, first.read.values())) >= 4, "all are read")
+            await asyncio.sleep(0.2)
+            assert first.read == {each: [1, 2] for each in first.assigned}
+
+
 async def test_a_commit_that_is_under_way_when_partitions_are_to_move_is_answered(topic: Topic) -> None:
     """Its own answer would be told after the revocation, which waits for it."""
     first, second = topic.member(), topic.member()
@@ -312,6 +335,21 @@ async def test_what_is_no_longer_ours_is_not_committed(topic: Topic) -> None:
         await first.until(lambda: len(first.assigned) == len(second.assigned), "each has its part")
         assert await first.consumer.commit(offsets) == first.assigned
         assert await second.consumer.commit(dict.fromkeys(first.assigned, OffsetAndMetadata(0, ""))) == set()
+
+
+async def test_what_is_no_longer_ours_is_not_read(topic: Topic) -> None:
+    """It was still ours when it was asked for."""
+    async with running(topic.member()) as first:
+        first.consumer.allow(1000)
+        async with running(topic.member()) as second:
+            await second.until(lambda: len(second.assigned) == 2, "the load is shared")
+            begun = asyncio.Event()
+            first.consumer.read_from(dict.fromkeys(topic.of(*range(PARTITIONS)), 0), begun.set)
+            await begun.wait()
+            topic.produce(1)
+            await first.until(lambda: len(first.read) >= len(first.assigned), "its own are read")
+            await asyncio.sleep(0.5)
+            assert first.read.keys() == first.assigned
 
 
 async def test_who_comes_back_has_its_partitions_and_its_last_process_none(topic: Topic) -> None:
