@@ -92,6 +92,9 @@ def dead_letter_options(kafka: KafkaSettings) -> dict[str, Any]:
     return client_options(kafka) | {
         "acks": "all",
         "enable.idempotence": True,
+        # Of several, one that a partition refuses while it comes into being is taken for kept when the next
+        # one is kept: librdkafka counts on a refusal of both, and a new partition takes any number first.
+        "max.in.flight.requests.per.connection": 1,
         "compression.type": "zstd",
         "partitioner": "murmur2_random",  # as Kafka's own client has it
         # The broker decides what is too large: only it knows.

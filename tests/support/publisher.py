@@ -22,6 +22,7 @@ class Publisher:
                 "bootstrap.servers": bootstrap,
                 "acks": "all",
                 "enable.idempotence": True,
+                "max.in.flight.requests.per.connection": 1,  # see `dead_letter_options`
                 "linger.ms": 1,
                 "message.max.bytes": 8_000_000,
                 "message.timeout.ms": 120_000,

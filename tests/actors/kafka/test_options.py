@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from doorstep.actors.kafka.options import (
     client_options,
     connection_options,
+    dead_letter_options,
     group_options,
     producer_options,
     query_options,
@@ -32,6 +33,9 @@ def test_nothing_is_left_to_unsafe_defaults() -> None:
     produced = producer_options(KafkaSettings())
     assert (produced["enable_idempotence"], produced["acks"]) == (True, "all")
     assert produced["compression_type"] is not None
+    dead = dead_letter_options(KafkaSettings())
+    assert (dead["enable.idempotence"], dead["acks"]) == (True, "all")
+    assert dead["max.in.flight.requests.per.connection"] == 1
 
 
 def test_a_session_may_be_longer_than_a_member_may_be_silent() -> None:
