@@ -60,7 +60,8 @@ class Admission:
         self._is_open = False
 
     def take(self, sock: socket.socket, parcel: Parcel) -> None:
-        """Own a connection from now on. It is counted at once, so that no two slip in together.
+        """Own a connection from now on. It is counted at once, so that no two slip in together; but not where
+        its client has cut it off on the way here, as most of a storm have that is more than we can take.
 
         Raises `FullError` where nearly all descriptors are in use: a new one has the lowest number that is
         free.
@@ -68,6 +69,9 @@ class Admission:
         if sock.fileno() >= self._most_descriptors:
             self._home.counters.refusals.labels("holder_full").inc()
             raise FullError
+        if _is_reset(sock):
+            _forget(sock)
+            return
         try:
             subscriber = self._subscriber_for(parcel)
         except HeadError as error:
@@ -101,6 +105,9 @@ class Admission:
         return SocketSubscriber(self._home, parcel, self._limits)
 
     def _let_in(self, newcomer: _Newcomer) -> None:
+        if _is_reset(newcomer.sock):  # while it waited
+            _forget(newcomer.sock)
+            return
         slot = self._registry.add(newcomer.subscriber)
         if slot is not None:
             self._want(slot)
@@ -148,8 +155,23 @@ async def _connected(sock: socket.socket, protocol: asyncio.Protocol) -> bool:
     """Whether the socket was still connected, and is now the protocol's."""
     try:
         await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
-    except OSError as error:
-        sock.close()
-        logger.info("connection_gone_before_it_was_open", error=str(error))
+    except OSError:
+        _forget(sock)
         return False
     return True
+
+
+def _is_reset(sock: socket.socket) -> bool:
+    """Whether its client has cut it off. Who has only closed its side may want an answer yet."""
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _forget(sock: socket.socket) -> None:
+    sock.close()
+    logger.info("connection_gone_before_it_was_open")

@@ -323,6 +323,10 @@ class AcceptedSocket(socket.socket):
         self._endpoint = endpoint
         self._process = process
 
+    def recv(self, _size: int, _flags: int = 0) -> bytes:
+        """Nothing has come yet."""
+        raise BlockingIOError
+
     def given_to(self, protocol: asyncio.Protocol) -> Endpoint:
         """It is the protocol's."""
         self._endpoint.belongs_to(self._process, protocol)

@@ -45,6 +45,7 @@ from doorstep.actors.store.redis.keyspace import Keyspace
 from doorstep.config.settings import Settings, load_settings
 from doorstep.gateway import poll as poll_module
 from doorstep.gateway.auth import Authenticator
+from doorstep.gateway.handover import Parcel, Sender
 from doorstep.gateway.port import PublicPort
 from tests.actors.store.helpers import START, know, stamp
 from tests.conftest import ValkeyFactory
@@ -233,6 +234,27 @@ async def test_the_eleventh_socket_is_refused_before_the_101_while_ten_answer(
         assert (await here.poll(user, ""))["reset"] is False
         await asyncio.sleep(2.2)
         assert (await here.holder.status()).connections == 10
+
+
+async def test_who_was_cut_off_on_the_way_to_the_holder_takes_nobodys_place(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    user = names.user()
+    async with world(valkey, run_dir, gateway={"max_sockets_per_user": 1}) as here:
+        sender = Sender(RunDirectory(run_dir).socket_of("holder-0"))
+        with capture_logs() as lines, socket.create_server(("127.0.0.1", 0)) as listener:
+            for _ in range(3):
+                client = socket.create_connection(listener.getsockname())
+                ours, _ = listener.accept()
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+                with ours:
+                    await sender.hand_over(ours, Parcel("socket", user, time.time() + 60))
+                assert (await here.holder.status()).connections == 0
+        sender.close()
+        assert [line["event"] for line in lines] == ["connection_gone_before_it_was_open"] * 3
+        async with here.connect(token_for(user)) as ws:
+            assert (await message_of(ws))["event"] == "doorstep.welcome"
 
 
 @pytest.mark.parametrize("query", ["", "?refuse=late"])
