@@ -173,6 +173,22 @@ test("a hidden tab that loses its connection gives the lead to one that is seen,
   expect([leader.connection.status.state, gateway.sockets]).toEqual(["live", 1]); // it stands for election again
 });
 
+test("a hidden tab that its browser freezes gives the lead to one that is seen", async () => {
+  const told = new Map<string, () => void>();
+  openHidden();
+  vi.stubGlobal("addEventListener", (event: string, listener: () => void) => told.set(event, listener));
+  await pass(100);
+  vi.unstubAllGlobals();
+  const seen = open();
+  await pass(100);
+  expect(gateway.requests.sockets).toBe(1);
+  told.get("freeze")?.();
+  await pass(500);
+  publish();
+  await pass(100);
+  expect([seen.seen, gateway.requests.sockets, gateway.sockets]).toEqual([[1], 2, 1]);
+});
+
 test("who hears twice that the lead is free, and takes it from itself, leads", async () => {
   const channel = (browser.BroadcastChannel as unknown as { prototype: { postMessage(data: { say?: string }): void } }).prototype;
   const post = channel.postMessage;
