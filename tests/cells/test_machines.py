@@ -33,3 +33,21 @@ def test_no_interface_is_left_by_us_or_by_who_was_killed(tmp_path: Path) -> None
     assert interfaces_of(os.getpid()) == []
     with machines(0, tmp_path):
         assert interfaces_of(pid) == []
+
+
+def test_hardware_addresses_stay_whoever_comes_and_goes(tmp_path: Path) -> None:
+    """Or nobody reaches an address before he has asked for it again."""
+    with machines(3, tmp_path) as (_, made):
+        (bridge,) = (name for name in interfaces_of(os.getpid()) if "." not in name)
+
+        def addresses() -> list[str]:
+            theirs = [machine.run("ip", "-brief", "link", "show", "eth0").split()[2] for machine in made]
+            return [Path(f"/sys/class/net/{bridge}/address").read_text(), *theirs]
+
+        before = addresses()
+        assert len({*before}) == 4
+        for _ in range(4):
+            for machine in made:
+                machine.switch_off()
+                machine.switch_on()
+                assert addresses() == before

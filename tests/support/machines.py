@@ -48,7 +48,7 @@ class Machine:
         self._life = ServerProcess(life, log=directory / f"{address}.log")
 
     def switch_on(self) -> None:
-        """Start it, and connect it to the bridge. It knows nothing of an earlier life."""
+        """Start it, and connect it to the bridge. Of an earlier life it has the hardware address only."""
         self._life.log.unlink(missing_ok=True)
         self._life.start()
         self._life.wait_until(lambda: self._life.output() == "ready", timeout_s=_START_S)
@@ -56,7 +56,7 @@ class Machine:
         _ip("link", "add", self._interface, "type", "veth", *peer)
         _ip("link", "set", self._interface, "master", self._bridge, "up")
         self.run("ip", "address", "add", f"{self.address}/24", "dev", "eth0")
-        self.run("ip", "link", "set", "eth0", "up")
+        self.run("ip", "link", "set", "eth0", "address", _hardware_address(self.address), "up")
 
     def switch_off(self) -> None:
         """Pull the plug of the machine."""
@@ -128,7 +128,9 @@ def machines(number: int, directory: Path) -> Iterator[tuple[str, list[Machine]]
     _remove_interfaces(lambda pid: not psutil.pid_exists(pid))
     with ExitStack() as stack:
         stack.callback(_remove_interfaces, lambda pid: pid == os.getpid())
-        _ip("link", "add", bridge, "type", "bridge")
+        # A bridge has the lowest address of its ports: it changed as they came and went, and no packet to it
+        # arrived for ten seconds.
+        _ip("link", "add", bridge, "address", _hardware_address(f"{net}.1"), "type", "bridge")
         for last in (1, 200):
             _ip("address", "add", f"{net}.{last}/24", "dev", bridge)
         _ip("link", "set", bridge, "up")
@@ -147,6 +149,11 @@ def _remove_interfaces(made_by: Callable[[int], bool]) -> None:
         made = re.fullmatch(r"dstest(\d+)(\.\d+)?", name)
         if made and made_by(int(made[1])):
             subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
+
+
+def _hardware_address(address: str) -> str:
+    """One that nobody else has here, and that stays."""
+    return ":".join(["02", "00", *(f"{int(part):02x}" for part in address.split("."))])
 
 
 def _ip(*arguments: str) -> None:
