@@ -83,9 +83,8 @@ async def test_every_button_is_reached_seen_and_pressed_from_the_keyboard(galler
         "Send again: failed.txt",
         "Send again: aborted.txt",
     ]
-    style, width = await gallery.evaluate(
-        "(({outlineStyle, outlineWidth}) => [outlineStyle, outlineWidth])(getComputedStyle(document.activeElement))"
-    )
+    drawn = "(({outlineStyle, outlineWidth}) => [outlineStyle, outlineWidth])"
+    style, width = await gallery.evaluate(f"{drawn}(getComputedStyle(document.activeElement))")
     assert style != "none"  # the width may be told all the same
     assert float(width.removesuffix("px")) >= 2
     await gallery.evaluate("document.querySelector('.ds-uploads [data-state=failed] button').focus()")
