@@ -65,6 +65,8 @@ class Audit:
         self._redis = redis
         self._users = users
         self._doubted: set[int] = set()
+        self._looked_at: set[int] = set()
+        """Slots whose doubts are being settled."""
         self._doubts = asyncio.Event()
 
     def doubt(self, slots: Iterable[int]) -> None:
@@ -82,14 +84,15 @@ class Audit:
         while True:
             await self._doubts.wait()
             self._doubts.clear()
-            slots, self._doubted = self._doubted, set()
-            for some in _chunks([user_id for user_id in self._users if slot_of(user_id) in slots]):
+            self._looked_at, self._doubted = self._doubted, set()
+            for some in _chunks([user_id for user_id in self._users if slot_of(user_id) in self._looked_at]):
                 heads = await self._heads(some)
                 for suspect in self._elsewhere(heads):
                     suspect.subscriber.see_head(suspect.head)
                 if len(heads) < len(some):  # Redis can't tell yet
                     await asyncio.sleep(_PAUSE_S)
                     self.doubt({slot_of(user_id) for user_id in some if user_id not in heads})
+            self._looked_at = set()
 
     async def _look_around(self) -> None:
         while True:
@@ -102,15 +105,17 @@ class Audit:
 
     async def _judge(self, suspects: Sequence[Suspect]) -> None:
         """A second, later look. Who has not moved since the first, and after all that was published before
-        the second has come, was not pushed what is there."""
+        the second has come, was not pushed what is there; but for whom a doubt is yet to be settled."""
         again = await self._suspects({suspect.subscriber.user_id for suspect in suspects})
         try:
             await self._feed.fence()
         except StoreUnavailable:
             return  # the feed is in doubt: everybody's head will be looked at
         before = {(suspect.subscriber, suspect.cursor) for suspect in suspects}
+        doubted = self._doubted | self._looked_at
         for suspect in again:
-            if (suspect.subscriber, suspect.subscriber.inbox.cursor) in before:
+            stands_still = (suspect.subscriber, suspect.subscriber.inbox.cursor) in before
+            if stands_still and slot_of(suspect.subscriber.user_id) not in doubted:
                 self._repair(suspect)
 
     def _repair(self, suspect: Suspect) -> None:

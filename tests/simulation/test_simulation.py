@@ -11,6 +11,10 @@ SEEDS = 250
 """About 20 seconds of one core; `make simulate` runs 10,000."""
 
 
+FOUND = (660, 692, 2663)
+"""Each of these found something."""
+
+
 def _simulate(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.simulation", "--jobs", "1", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -25,6 +29,12 @@ def _lines(seed: int) -> list[str]:
 @pytest.mark.timeout(300)
 def test_seeds() -> None:
     done = _simulate("--count", SEEDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_a_seed_that_has_found_something_finds_nothing_now(seed: int) -> None:
+    done = _simulate("--seed", seed, "--count", 1)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
