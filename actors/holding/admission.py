@@ -50,7 +50,7 @@ class Admission:
         self._waiting = WaitingRoom[_Newcomer](
             self,
             home.settings.gateway.max_sockets_per_user,
-            let_in=self._let_in,
+            let_in=self._let_in_late,
             turn_away=lambda newcomer: self._refuse(newcomer.sock, newcomer.parcel, _TOO_MANY),
             spawn=home.spawn,
         )
@@ -104,10 +104,14 @@ class Admission:
             return PollSubscriber(self._home, parcel)
         return SocketSubscriber(self._home, parcel, self._limits)
 
-    def _let_in(self, newcomer: _Newcomer) -> None:
-        if _is_reset(newcomer.sock):  # while it waited
+    def _let_in_late(self, newcomer: _Newcomer) -> None:
+        """Its client may have cut it off while it waited."""
+        if _is_reset(newcomer.sock):
             _forget(newcomer.sock)
-            return
+        else:
+            self._let_in(newcomer)
+
+    def _let_in(self, newcomer: _Newcomer) -> None:
         slot = self._registry.add(newcomer.subscriber)
         if slot is not None:
             self._want(slot)

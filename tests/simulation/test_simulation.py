@@ -10,7 +10,6 @@ pytestmark = pytest.mark.patient
 SEEDS = 250
 """About 20 seconds of one core; `make simulate` runs 10,000."""
 
-
 FOUND = (660, 692, 2663)
 """Each of these found something."""
 
@@ -34,7 +33,7 @@ def test_seeds() -> None:
 
 @pytest.mark.parametrize("seed", FOUND)
 def test_a_seed_that_has_found_something_finds_nothing_now(seed: int) -> None:
-    done = _simulate("--seed", seed, "--count", 1)
+    done = _simulate("--seed", seed)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
