@@ -3,8 +3,10 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from doorstep.actors.holding.read_marks import ReadMarks
 from doorstep.actors.holding.receipt_stream import ReceiptStream
 from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.holding.registry import Registry
-from doorstep.actors.holding.subscriber import Subscriber
+from doorstep.actors.holding.subscriber import Subscriber, news_of
 from doorstep.actors.holding.waves import spread, waves
 from doorstep.actors.placement.cell import Cell
 from doorstep.actors.placement.run_directory import RunDirectory
@@ -41,7 +43,6 @@ from doorstep.config.settings import Settings
 from doorstep.gateway import messages
 from doorstep.gateway.auth import Authenticator, Claims
 from doorstep.gateway.close_codes import CloseCode
-from doorstep.gateway.frames import text_frame
 from doorstep.gateway.handover import Receiver
 from doorstep.gateway.poll import Lingering
 from doorstep.gateway.problem import Problem
@@ -50,6 +51,7 @@ from doorstep.gateway.websocket import SocketLimits
 
 _LAST_WORDS_S = 0.2
 _WAVE_S = 0.1
+_WRITE_BYTES = 64 * 1024
 
 logger = structlog.get_logger(__name__)
 
@@ -244,24 +246,31 @@ class Holder:
         self._feed.want([slot])
 
     def _push(self, slot: int, pushed: Iterable[Pushed]) -> None:
-        receipts = self.receipts
-        for push in pushed:
-            user_id, seq, previous, digest, payload = push
-            self._pushes += 1
+        """What there is for a user together goes out together: a write costs more than all else."""
+        for user_id, of_user in groupby(pushed, itemgetter(0)):
+            run = list(of_user)
+            self._pushes += len(run)
             subscribers = self._registry.of(user_id.decode())
             if subscribers:
-                message = messages.notification(seq, digest, payload)
-                frame = text_frame(message)  # once, for all devices
-                sockets = 0
-                for subscriber in subscribers:
-                    try:
-                        sockets += subscriber.push(seq, previous, digest, message, frame)
-                    except Exception as error:  # it is not to cost the others their notification
-                        subscriber.fail(error, messages.correlation_id_in(payload))
-                if sockets:
-                    receipts.aside.append((push, sockets))
-                    if receipts.samples_due:
-                        receipts.sample(payload)
+                for together in _writes(run):
+                    self._deliver(subscribers, together)
+
+    def _deliver(self, subscribers: Iterable[Subscriber], run: Sequence[Pushed]) -> None:
+        receipts = self.receipts
+        news = [news_of(push) for push in run]  # once, for all devices
+        sent = []
+        for subscriber in subscribers:
+            try:
+                sent.append(subscriber.push(news))
+            except Exception as error:  # it is not to cost the others their notifications
+                correlation_id = messages.correlation_id_in(run[0][4]) if len(run) == 1 else None
+                subscriber.fail(error, correlation_id)
+        for place, push in enumerate(run):
+            sockets = sum(place < count for count in sent)
+            if sockets:
+                receipts.aside.append((push, sockets))
+                if receipts.samples_due:
+                    receipts.sample(push[4])
 
     def _push_traced(self, slot: int, pushed: Iterable[Pushed]) -> None:
         began_ns, first = time.time_ns(), len(self.receipts.aside)
@@ -282,6 +291,17 @@ class Holder:
         self.counters.feed_losses.inc()
         self._redis.failure(StoreUnavailable("the feed was lost"), "feed")
         logger.warning("feed_lost")
+
+
+def _writes(run: Sequence[Pushed]) -> Iterator[Sequence[Pushed]]:
+    """What goes out in one write each, so that nobody gets much more at once than he has room for."""
+    first = size = 0
+    for place, push in enumerate(run):
+        size += len(push[4])
+        if size > _WRITE_BYTES and place > first:
+            yield run[first:place]
+            first, size = place, len(push[4])
+    yield run[first:]
 
 
 async def _send_off(subscribers: Sequence[Subscriber], within_s: float) -> None:

@@ -9,7 +9,7 @@ import orjson
 
 from doorstep.actors.holding.inbox import ReadMark, Reset, Send, Step, Welcome
 from doorstep.actors.holding.registry import Kind
-from doorstep.actors.holding.subscriber import Home, Subscriber, message_of
+from doorstep.actors.holding.subscriber import Home, News, Subscriber, message_of
 from doorstep.actors.store.values import Page, Want
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.cursor import Cursor, ResetReason
@@ -53,6 +53,10 @@ class PollSubscriber(Subscriber):
             return None
         return Want(self.user_id, self.inbox.cursor, self._request.limit)
 
+    def push(self, news: Sequence[News]) -> int:
+        """It is answered with the first of them, up to its limit, and gone."""
+        return super().push(news[: self._request.limit])
+
     def take(self, page: Page) -> None:
         """Answer with the first page if there is anything to tell; else wait for a push."""
         asked_for_head = self.inbox.cursor is None
@@ -89,9 +93,9 @@ class PollSubscriber(Subscriber):
     def _break_off(self) -> None:
         self._refuse(_FAULT)
 
-    def _deliver(self, message: bytes, frame: bytes) -> bool:
-        self._answer((message,))
-        return False
+    def _deliver(self, news: Sequence[News]) -> int:
+        self._answer([each.message for each in news])
+        return 0
 
     def _tell(self, step: Step) -> None:
         match step:

@@ -1,11 +1,12 @@
 """A browser on a WebSocket."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import ClassVar
 
 from doorstep.actors.holding.inbox import ReadMark, Reset, Send, Step, Welcome
 from doorstep.actors.holding.registry import Kind
-from doorstep.actors.holding.subscriber import Home, Subscriber, message_of
+from doorstep.actors.holding.subscriber import Home, News, Subscriber, message_of
 from doorstep.actors.holding.token_watch import TokenWatch
 from doorstep.gateway import messages
 from doorstep.gateway.auth import AuthError
@@ -114,9 +115,9 @@ class SocketSubscriber(Subscriber):
     def _break_off(self) -> None:
         self.protocol.close(CloseCode.INTERNAL_ERROR)
 
-    def _deliver(self, message: bytes, frame: bytes) -> bool:
-        self.protocol.send(frame)
-        return True
+    def _deliver(self, news: Sequence[News]) -> int:
+        self.protocol.send(b"".join([each.frame for each in news]))
+        return len(news)
 
     def _tell(self, step: Step) -> None:
         match step:

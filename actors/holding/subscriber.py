@@ -2,20 +2,21 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Coroutine
-from typing import Any, ClassVar, Literal, Protocol
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from doorstep.actors.holding.inbox import Inbox, OnPush, Read, Reset, Step, Welcome
 from doorstep.actors.holding.metrics import HolderMetrics
 from doorstep.actors.holding.read_marks import ReadMarks
 from doorstep.actors.holding.receipts import Receipts
 from doorstep.actors.holding.registry import Kind
-from doorstep.actors.store.values import Logged, Page, Want
+from doorstep.actors.store.values import Logged, Page, Pushed, Want
 from doorstep.config.settings import Settings
 from doorstep.gateway import messages
 from doorstep.gateway.auth import Claims
 from doorstep.gateway.close_codes import CloseCode
 from doorstep.gateway.cursor import Cursor, ResetReason
+from doorstep.gateway.frames import text_frame
 from doorstep.gateway.handover import Parcel
 from doorstep.gateway.messages import Terms
 from doorstep.gateway.poll import Lingering
@@ -23,6 +24,17 @@ from doorstep.gateway.problem import Problem
 from doorstep.gateway.traffic import Traffic
 
 _PAGE = 100
+
+
+class News(NamedTuple):
+    """A notification that came over the feed, as all of its user's subscribers get it."""
+
+    seq: int
+    previous: bytes
+    digest: bytes
+    message: bytes
+    frame: bytes
+    """The same in a WebSocket text frame."""
 
 
 class Home(Protocol):
@@ -75,14 +87,17 @@ class Subscriber(ABC):
         self._replay = replay
         self._gone = False
 
-    def push(self, seq: int, previous: bytes, digest: bytes, message: bytes, frame: bytes) -> bool:
-        """A notification of this user came over the feed; `message` is what a client gets of it, `frame` the
-        same in a WebSocket text frame. Says whether it went out on a socket."""
-        action = self.inbox.push(seq, previous, digest)
-        if action == "send":
-            return self._deliver(message, frame)
-        self._follow(action)
-        return False
+    def push(self, news: Sequence[News]) -> int:
+        """These notifications of this user came over the feed, in this order. Says how many of them went out
+        on a socket, all in one write: the first ones, or none."""
+        following = 0
+        for each in news:
+            action = self.inbox.push(each.seq, each.previous, each.digest)
+            if action == "send":
+                following += 1
+            else:
+                self._follow(action)
+        return self._deliver(news[:following]) if following else 0
 
     def see_head(self, head: Cursor) -> bool:
         """Catch up if the head is elsewhere; says whether that was needed."""
@@ -145,8 +160,8 @@ class Subscriber(ABC):
         """End it because of a fault of ours."""
 
     @abstractmethod
-    def _deliver(self, message: bytes, frame: bytes) -> bool:
-        """Send a push; says whether on a socket."""
+    def _deliver(self, news: Sequence[News]) -> int:
+        """Send what came; says how many of it went out on a socket."""
 
     @abstractmethod
     def _tell(self, step: Step) -> None: ...
@@ -155,3 +170,10 @@ class Subscriber(ABC):
 def message_of(logged: Logged) -> bytes:
     """The notification as a client gets it."""
     return messages.notification(logged.seq, logged.digest.encode(), logged.payload)
+
+
+def news_of(pushed: Pushed) -> News:
+    """What came over the feed, written out once for all devices."""
+    _, seq, previous, digest, payload = pushed
+    message = messages.notification(seq, digest, payload)
+    return News(seq, previous, digest, message, text_frame(message))

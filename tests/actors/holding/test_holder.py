@@ -246,8 +246,7 @@ async def test_who_was_cut_off_on_the_way_to_the_holder_takes_nobodys_place(
             for _ in range(3):
                 client = socket.create_connection(listener.getsockname())
                 ours, _ = listener.accept()
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                client.close()
+                _reset(client)
                 with ours:
                     await sender.hand_over(ours, Parcel("socket", user, time.time() + 60))
                 assert (await here.holder.status()).connections == 0
@@ -255,6 +254,30 @@ async def test_who_was_cut_off_on_the_way_to_the_holder_takes_nobodys_place(
         assert [line["event"] for line in lines] == ["connection_gone_before_it_was_open"] * 3
         async with here.connect(token_for(user)) as ws:
             assert (await message_of(ws))["event"] == "doorstep.welcome"
+
+
+async def test_who_is_cut_off_while_it_waits_for_a_place_takes_nobodys_either(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    user = names.user()
+    async with (
+        world(valkey, run_dir, gateway={"max_sockets_per_user": 2}) as here,
+        silent_socket(here.port, token_for(user)),
+        here.connect(token_for(user)) as living,
+    ):
+        await until_connected(here.holder, 2)
+        sender = Sender(RunDirectory(run_dir).socket_of("holder-0"))
+        with capture_logs() as lines, socket.create_server(("127.0.0.1", 0)) as listener:
+            client = socket.create_connection(listener.getsockname())
+            ours, _ = listener.accept()
+            with ours:
+                await sender.hand_over(ours, Parcel("socket", user, time.time() + 60))
+            _reset(client)
+            async with here.connect(token_for(user)) as newcomer:  # which waits behind it
+                for ws in (living, newcomer):
+                    assert (await message_of(ws))["event"] == "doorstep.welcome"
+        sender.close()
+        assert [line["event"] for line in lines] == ["connection_gone_before_it_was_open"]
 
 
 @pytest.mark.parametrize("query", ["", "?refuse=late"])
@@ -277,6 +300,11 @@ async def test_the_refused_who_do_not_leave_give_way_to_each_other(
         )
         for _, writer in visits:
             writer.close()
+
+
+def _reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
 
 
 def _handshake(user: str, query: str) -> bytes:
@@ -549,6 +577,37 @@ async def test_a_long_poll_is_answered_by_the_push_and_otherwise_at_its_end(
                 "reset_reason": None,
                 "read": 0,
             }
+
+
+async def test_what_is_appended_together_goes_out_together(
+    valkey: ValkeyServer, run_dir: Path, names: Names
+) -> None:
+    user = names.user()
+    other = f"{user}-2"
+    async with (
+        world(valkey, run_dir) as here,
+        here.connect(token_for(user)) as ws,
+        here.connect(token_for(other)) as theirs,
+    ):
+        for each in (ws, theirs):
+            await message_of(each)
+        head = (await here.poll(user, ""))["cursor"]
+        waiting, modest = (
+            asyncio.create_task(here.poll(user, f"after={head}&wait=20{more}")) for more in ("", "&limit=2")
+        )
+        await until_connected(here.holder, 4)
+        await asyncio.sleep(0.3)  # until they have read that there is nothing yet
+        body = b'{"event":"e"}'
+        await here.log.append([(who, secrets.token_bytes(8), body) for who in (user, other, user, user)])
+        answer = await waiting
+        assert [each["seq"] for each in answer["notifications"]] == [1, 2, 3]
+        assert answer["cursor"] == answer["notifications"][-1]["cursor"]
+        answer = await modest
+        assert [each["seq"] for each in answer["notifications"]] == [1, 2]
+        assert answer["cursor"] == answer["notifications"][-1]["cursor"]
+        assert [(await message_of(ws))["seq"] for _ in range(3)] == [1, 2, 3]
+        assert (await message_of(theirs))["seq"] == 1
+        assert await counted(here.holder, "doorstep_delivered_total", event="other") == 4
 
 
 async def test_what_a_user_has_read_is_told_to_all_of_the_users_devices(

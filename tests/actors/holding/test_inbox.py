@@ -2,6 +2,7 @@
 
 from collections import deque
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -9,6 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from doorstep.actors.holding.inbox import Inbox, OnPush, Read, ReadMark, Reset, Send, Welcome
 from doorstep.actors.store.values import Logged, Page
 from doorstep.gateway.cursor import Cursor, ResetReason
+
+pytestmark = pytest.mark.patient
 
 START = Cursor(0, "5" * 16)
 

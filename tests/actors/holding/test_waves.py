@@ -4,6 +4,8 @@ import pytest
 
 from doorstep.actors.holding.waves import spread, waves
 
+pytestmark = pytest.mark.patient
+
 
 @pytest.mark.parametrize(
     ("count", "within_s", "sizes"),
