@@ -7,6 +7,8 @@ from doorstep.benchmarks.results import LoadResult, Outcome, Run
 from doorstep.benchmarks.verdict import Verdict, judge, verdict_of
 from tests.benchmarks.samples import a_load, a_run, a_scenario
 
+pytestmark = pytest.mark.patient
+
 
 def _verdict(*must: str, runs: Sequence[Run]) -> Verdict:
     return verdict_of(judge([a_scenario(*must)], runs))
