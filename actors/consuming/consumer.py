@@ -14,6 +14,7 @@ from prometheus_client import Metric
 from doorstep.actors.consuming.assignment import Assignment
 from doorstep.actors.consuming.delivery import Delivery
 from doorstep.actors.consuming.faults import Faults, KafkaFault
+from doorstep.actors.consuming.group_watch import GroupWatch, UnownedPartitionsError
 from doorstep.actors.consuming.membership import Membership
 from doorstep.actors.consuming.metrics import ConsumerMetrics
 from doorstep.actors.consuming.rollback_guard import RollbackGuard
@@ -98,6 +99,7 @@ class Consumer:
             read=frozenset(self._routes.by_topic),
             written=frozenset({settings.kafka.dead_letter_topic}),
         )
+        self._group = GroupWatch(settings.kafka.session_timeout_ms / 1000)
         self._connection = connect(settings.redis, self._metrics.redis_seconds.observe)
         checkpoints = Checkpoints(self._connection, self._topics.ids)
         self._stamp = Stamp(self._connection)
@@ -157,7 +159,7 @@ class Consumer:
             breakers=(self._redis.status, self._kafka.status),
             partitions=_named(assignment.assigned if assignment else ()),
             paused=_named(assignment.paused if assignment else ()),
-            faults=self._faults.all,
+            faults={**self._group.faults, **self._faults.all},
             lag=_lag_named(self._membership.lag if self._membership else {}),
             parked=self._sweeper.parked,
             dead_letters=dict(self._metrics.dead_letters),
@@ -172,6 +174,7 @@ class Consumer:
         self._metrics.log_repairs.inc(self._contexts.repairs)
         self._contexts.repairs = 0
         self._metrics.oldest_parked.set(self._sweeper.oldest_parked_s)
+        self._metrics.unowned.set(len(self._group.faults))
         self._metrics.in_flight.set(membership.assignment.in_flight if membership else 0)
         return self._metrics.collect()
 
@@ -219,6 +222,10 @@ class Consumer:
                 if self._was_fenced_lately():
                     raise
                 delay_s = 0.0
+            except* UnownedPartitionsError as errors:
+                logger.warning("joining_anew", reason=str(errors.exceptions[0]))
+                self._metrics.restarts.labels("unowned").inc()
+                delay_s = 0.0
             except* Exception:
                 logger.exception("membership_failed")
                 delay_s = _AFTER_A_FAULT_S
@@ -252,7 +259,8 @@ class Consumer:
             start_point=self._start_point,
             queries=self._queries,
             topics=self._topics,
-            session_timeout_s=self._settings.kafka.session_timeout_ms / 1000,
+            group=self._group,
+            settings=self._settings.kafka,
             redis=self._redis,
             kafka=self._kafka,
             metrics=self._metrics,

@@ -1,22 +1,26 @@
 """One membership in the consumer group, and all that goes on while it lasts."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 import structlog
 
 from doorstep.actors.consuming.assignment import Assignment
+from doorstep.actors.consuming.group_watch import LOOK_S, GroupWatch
 from doorstep.actors.consuming.metrics import ConsumerMetrics
 from doorstep.actors.consuming.start_point import StartPoint
 from doorstep.actors.consuming.topic_watch import TopicWatch
 from doorstep.actors.kafka.consumer_thread import GroupEvents
 from doorstep.actors.kafka.errors import KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
+from doorstep.actors.kafka.group_queries import owned_partitions
 from doorstep.actors.kafka.offset_queries import OffsetQueries
 from doorstep.actors.records import Partition
 from doorstep.actors.runtime.breaker import Breaker
 from doorstep.actors.store.redis.errors import StoreError, StoreUnavailable
 from doorstep.actors.store.values import Canary
+from doorstep.config.settings import KafkaSettings
 
 _WATCH_S = 1.0
 _BEAT_S = 0.25
@@ -35,7 +39,8 @@ class Membership:
         start_point: StartPoint,
         queries: OffsetQueries,
         topics: TopicWatch,
-        session_timeout_s: float,
+        group: GroupWatch,
+        settings: KafkaSettings,
         redis: Breaker,
         kafka: Breaker,
         metrics: ConsumerMetrics,
@@ -53,12 +58,15 @@ class Membership:
         self._guard = start_point.guard
         self._queries = queries
         self._topics = topics
-        self._session_timeout_s = session_timeout_s
+        self._group = group
+        self._settings = settings
+        self._session_timeout_s = settings.session_timeout_ms / 1000
         self._redis = redis
         self._kafka = kafka
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._beat_at = self._loop.time()
+        self._to_look_at_group = asyncio.Event()
 
     async def run(self) -> None:
         """Join the group and work until cancelled. Raises when only a new membership can help."""
@@ -73,7 +81,7 @@ class Membership:
         async with asyncio.TaskGroup() as tasks:
             self.assignment.start(tasks)
             tasks.create_task(self._group_consumer.run(events))
-            for work in (self._beat, self._watch_redis, self._watch_kafka):
+            for work in (self._beat, self._watch_redis, self._watch_kafka, self._watch_group):
                 tasks.create_task(work())
 
     async def trust(self) -> Canary:
@@ -85,6 +93,8 @@ class Membership:
     # Partitions
 
     def _assigned(self, partitions: frozenset[Partition]) -> None:
+        if partitions or not self.joined:
+            self._to_look_at_group.set()
         self.joined = True
         self.assignment.add(partitions)
         self._metrics.partitions.set(len(self.assignment.assigned))
@@ -94,6 +104,7 @@ class Membership:
         self._metrics.partitions.set(len(self.assignment.assigned))
 
     def _lost(self, partitions: frozenset[Partition]) -> None:
+        self._to_look_at_group.set()
         self.assignment.lose(partitions)
         self._metrics.partitions.set(len(self.assignment.assigned))
 
@@ -141,6 +152,17 @@ class Membership:
                 self._kafka.failure(error, "watch")
             else:
                 self._kafka.success("watch")
+
+    async def _watch_group(self) -> None:
+        """Look at it whenever we have joined, got partitions or lost them, until all is well with it."""
+        self._group.begin()
+        while True:
+            await self._to_look_at_group.wait()
+            await asyncio.sleep(LOOK_S)
+            self._to_look_at_group.clear()
+            owned = None if self._kafka.is_open else await owned_partitions(self._settings)
+            if not self._group.look(owned, self._topics.partitions, time.time()):
+                self._to_look_at_group.set()
 
     async def _look_at_kafka(self) -> None:
         anew = await self._topics.look()

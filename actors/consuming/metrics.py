@@ -60,6 +60,11 @@ class ConsumerMetrics:
         self.partitions = Gauge(
             "doorstep_consumer_partitions", "Partitions assigned.", registry=self._registry
         )
+        self.unowned = Gauge(
+            "doorstep_consumer_unowned_partitions",
+            "Partitions that no member of the consumer group has, for longer than a rebalance takes.",
+            registry=self._registry,
+        )
         self.in_flight = Gauge(
             "doorstep_consumer_in_flight_records",
             "Offsets read and not committed.",
@@ -67,7 +72,8 @@ class ConsumerMetrics:
         )
         self.restarts = Counter(
             "doorstep_consumer_restarts",
-            "Times it went back to its checkpoints, because Redis had lost writes or the process was frozen.",
+            "Times it went back to its checkpoints, because Redis had lost writes, the process was frozen or "
+            "partitions were nobody's.",
             ["cause"],
             registry=self._registry,
         )

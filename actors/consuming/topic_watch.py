@@ -22,6 +22,8 @@ class TopicWatch:
         """What is found goes into `faults` and `ids`."""
         self.ids: dict[str, str] = {}
         """See `TopicIds`; always the same mapping."""
+        self.partitions: frozenset[Partition] = frozenset()
+        """All of the topics that are read, and can be."""
         self._queries = queries
         self._faults = faults
         self._read = read
@@ -42,6 +44,9 @@ class TopicWatch:
         if self._faults.replace("look", self._found, time.time()):
             logger.warning("kafka_faults", faults=self._found)
         ids = {name: topic.id for name, topic in topics.items() if topic.id}
+        self.partitions = frozenset(
+            (name, number) for name in self._read for number in range(topics[name].partitions)
+        )
         anew = frozenset(name for name, id_ in ids.items() if self.ids.get(name, id_) != id_)
         self.ids |= ids
         return anew

@@ -102,6 +102,8 @@ class ConsumerThread:
         self._resumed: set[Partition] = set()
         """What librdkafka is to fetch again after a pause, as soon as it notices."""
         self._rebalancing = False
+        self._put_off: list[_Command] = []
+        """What is to be read anew, wished within a rebalance: it waits until that is over."""
         self._commits: deque[tuple[list[TopicPartition], asyncio.Future[CommitAnswer]]] = deque()
         """Under way. Answers come in the order of the questions."""
         self._complaints: dict[str, float] = {}
@@ -126,7 +128,8 @@ class ConsumerThread:
     def read_from(self, starts: Mapping[Partition, int], begun: Callable[[], None]) -> None:
         """Read these from there, whether they were read before or not.
 
-        `begun` is called after the last record that was read before, and before the first one of now.
+        `begun` is called after the last record that was read before, and before the first one of now; never
+        within a rebalance.
         """
         self._commands.put(lambda: self._read_from(starts, begun))
 
@@ -195,6 +198,10 @@ class ConsumerThread:
 
     def _obey(self, wait_s: float = 0) -> None:
         """Carry out what is wished; where nothing is, wait for it."""
+        if not self._rebalancing:
+            put_off, self._put_off = self._put_off, []
+            for command in put_off:
+                command()
         try:
             if wait_s:
                 self._commands.get(timeout=wait_s)()
@@ -237,7 +244,7 @@ class ConsumerThread:
             time.sleep(patience_s)  # not in `consume`, where each record that comes would wake the thread
         self._held = self._held or self._consumer.consume(room, 0) or self._consumer.consume(1, _WAIT_S)
         if self._held and room > len(self._held):
-            self._hold(room - len(self._held))
+            self._held += self._consumer.consume(room - len(self._held), 0)
         if self._held:
             self._hand_over(room)
 
@@ -247,12 +254,7 @@ class ConsumerThread:
             self._obey(wait_s=_WAIT_S)
         self._starving = False
         if self._granted <= self._handed:
-            self._hold(1)
-
-    def _hold(self, most: int) -> None:
-        """Hold what is there, too. What was held may have been dropped by a rebalance meanwhile."""
-        messages = self._consumer.consume(most, 0)
-        self._held += messages
+            self._held += self._consumer.consume(1, 0)
 
     def _hand_over(self, room: int) -> None:
         messages, self._held = self._held[:room], self._held[room:]
@@ -346,6 +348,10 @@ class ConsumerThread:
     # Wishes
 
     def _read_from(self, starts: Mapping[Partition, int], begun: Callable[[], None]) -> None:
+        """Not within a rebalance: the call that it is part of may return what was read before."""
+        if self._rebalancing:
+            self._put_off.append(lambda: self._read_from(starts, begun))
+            return
         starts = {each: starts[each] for each in self._assigned & starts.keys()}
         self._forget(starts)
         self._reached |= starts

@@ -93,7 +93,8 @@ class GroupConsumer:
     def read_from(self, starts: Mapping[Partition, int], begun: Callable[[], None]) -> None:
         """Read these partitions from these offsets, whether they were read before or not.
 
-        `begun` is called when no record can come any more that was read before, and none has come of now.
+        `begun` is called when no record can come any more that was read before, and none has come of now; not
+        before a revocation that is under way is over.
         """
         self._thread.read_from(starts, begun)
 

@@ -187,7 +187,7 @@ def _login(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def _ssl_context(kafka: KafkaSettings) -> SSLContext:
-    from aiokafka.helpers import create_ssl_context  # noqa: PLC0415 - no consumer needs the rest of aiokafka
+    from aiokafka.helpers import create_ssl_context  # noqa: PLC0415 - no holder needs aiokafka
 
     password = kafka.ssl_password.get_secret_value() if kafka.ssl_password else None
     paths = (kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile)

@@ -31,8 +31,10 @@ class Topic:
     """Why nothing at all can be done with it."""
     id: str = ""
     """Kafka's, which another topic of the same name does not have; empty where it is not known."""
+    partitions: int = 0
+    """How many it has; 0 where that is not known."""
     leaderless: frozenset[int] = frozenset()
-    """The partitions that nobody leads now."""
+    """Those that nobody leads now."""
 
 
 class TopicQueries:
@@ -75,7 +77,7 @@ async def _topic(asked: "Future[TopicDescription]", operation: AclOperation) -> 
     if allowed is not None and operation not in allowed:
         return Topic(f"no right to {operation.name.lower()} it", _id(found))
     leaderless = frozenset(each.id for each in found.partitions if each.leader is None)
-    return Topic(None, _id(found), leaderless)
+    return Topic(None, _id(found), len(found.partitions), leaderless)
 
 
 def _id(found: TopicDescription) -> str:

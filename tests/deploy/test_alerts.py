@@ -10,6 +10,8 @@ import yaml
 
 from tests.deploy.conftest import CHART, ROOT
 
+pytestmark = pytest.mark.patient
+
 _FILES = CHART / "files"
 _METRIC = re.compile(r"\bdoorstep_[a-z_]+")
 _SUFFIXES = re.compile(r"_(bucket|count|sum)$")

@@ -2,7 +2,7 @@
 
 As strict as the real one where it counts: records stay in order, a member that is not heard of for its
 session loses its partitions, a commit of an older generation is refused, and partitions that stay are not
-taken away while others move.
+taken away while others move. Who comes back as the same member changes nothing.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -43,6 +43,7 @@ class Seat:
     """A member of the group, as the coordinator knows it."""
 
     process: Process
+    instance_id: str
     tell: "Callable[[Seat, Told], None]"
     way: Way
     heard_at: float
@@ -89,14 +90,38 @@ class Broker:
 
     # The group
 
-    def join(self, process: Process, topics: Collection[str], tell: Callable[[Seat, Told], None]) -> Seat:
-        """A new member."""
+    @property
+    def owned(self) -> frozenset[Partition]:
+        """What members have, and are to keep."""
+        return frozenset(each for seat in self._seats for each in seat.owned - seat.leaving)
+
+    def join(
+        self,
+        process: Process,
+        instance_id: str,
+        topics: Collection[str],
+        tell: Callable[[Seat, Told], None],
+    ) -> Seat:
+        """A new member, or the successor of one that is still a member."""
         self._read = frozenset(each for each in self.logs if each[0] in topics)
-        seat = Seat(process, tell, Way(self._network, HOST, process.host), self._network.loop.time())
-        self._seats.append(seat)
+        way = Way(self._network, HOST, process.host)
+        seat = Seat(process, instance_id, tell, way, self._network.loop.time())
+        last = next((each for each in self._seats if each.instance_id == instance_id), None)
+        if last is None:
+            self._seats.append(seat)
+            self._rebalance()
+        else:
+            self._replace(last, seat)
         self._watch(seat)
-        self._rebalance()
         return seat
+
+    def _replace(self, last: Seat, seat: Seat) -> None:
+        """It has what its predecessor was to keep. What that was to give back is nobody's, until there is a
+        rebalance."""
+        self._seats[self._seats.index(last)] = seat
+        self._target = {each: seat if owner is last else owner for each, owner in self._target.items()}
+        seat.owned = last.owned - last.leaving
+        self._tell(seat, Told("assigned", self._generation, frozenset(seat.owned)))
 
     def leave(self, seat: Seat) -> None:
         """A member goes, and what it has is others'."""

@@ -64,6 +64,14 @@ class Kafka:
             log = self.broker.logs[topic, number]
             yield [kept.at(topic, number, offset, "") for offset, kept in enumerate(log)]
 
+    async def owned_partitions(self, _: object) -> frozenset[Partition] | None:
+        """See `doorstep.actors.kafka.group_queries`."""
+        try:
+            await self.in_a_thread(self.check)
+        except KafkaException:
+            return None
+        return self.broker.owned
+
 
 class ConsumerThread:
     """Stands for `doorstep.actors.kafka.consumer_thread.ConsumerThread`, and librdkafka in it: what a thread
@@ -72,7 +80,7 @@ class ConsumerThread:
     def __init__(
         self,
         kafka: Kafka,
-        _options: Mapping[str, Any],
+        options: Mapping[str, Any],
         *,
         topics: Collection[str],
         topic_ids: TopicIds,
@@ -85,6 +93,7 @@ class ConsumerThread:
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._kafka = kafka
+        self._instance_id = options["group.instance.id"]
         self._up = Way(kafka.network, process.host, HOST)
         self._topics = topics
         self._topic_ids = topic_ids
@@ -99,6 +108,8 @@ class ConsumerThread:
         self._granted = 0
         self._handed = 0
         self._assigned: set[Partition] = set()
+        self._rebalancing = False
+        self._put_off: list[Callable[[], None]] = []
         self._positions: dict[Partition, int] = {}
         """Of the partitions that are read."""
         self._epochs: defaultdict[Partition, int] = defaultdict(int)
@@ -152,7 +163,7 @@ class ConsumerThread:
             if self._held and granted > self._handed:
                 self._hand_over(granted - self._handed)
                 await asyncio.sleep(self._linger_s)
-            elif not self._commands:
+            elif not (self._commands or self._put_off):
                 await self._wake.wait()
                 self._wake.clear()
         for task in self._tasks[1:]:
@@ -164,6 +175,10 @@ class ConsumerThread:
         self._on_end(None)
 
     def _obey(self) -> None:
+        if not self._rebalancing:
+            put_off, self._put_off = self._put_off, []
+            for command in put_off:
+                command()
         while self._commands:
             self._commands.popleft()()
 
@@ -172,7 +187,9 @@ class ConsumerThread:
 
     def _be_seated(self) -> None:
         if self._process.is_alive and not self._ending:
-            self._seat = self._kafka.broker.join(self._process, self._topics, self._be_told)
+            self._seat = self._kafka.broker.join(
+                self._process, self._instance_id, self._topics, self._be_told
+            )
 
     def _be_told(self, seat: Seat, told: Told) -> None:
         if seat is self._seat:
@@ -203,12 +220,14 @@ class ConsumerThread:
         finishing = asyncio.ensure_future(self._events.on_revoked(partitions))
         finishing.add_done_callback(lambda _: self._wake.set())
         deadline = self._loop.time() + _REVOKE_S
+        self._rebalancing = True
         while not finishing.done() and not self._ending and self._loop.time() < deadline:
             self._obey()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
                     await self._wake.wait()
             self._wake.clear()
+        self._rebalancing = False
         finishing.cancel()
         self._assigned -= partitions
         self._forget(partitions)
@@ -222,6 +241,10 @@ class ConsumerThread:
             self._epochs[each] += 1
 
     def _read_from(self, starts: Mapping[Partition, int], begun: Callable[[], None]) -> None:
+        if self._rebalancing:
+            self._put_off.append(partial(self._read_from, starts, begun))
+            return
+        starts = {each: starts[each] for each in self._assigned & starts.keys()}
         self._forget(starts)
         self._held = [each for each in self._held if each[0] not in starts]
         self._loop.call_soon(begun)
@@ -381,7 +404,11 @@ class TopicQueries:
     async def describe(self, read: Collection[str], written: Collection[str]) -> dict[str, Topic]:
         """Each topic."""
         await self.check()
-        return {name: Topic(None, f"id-of-{name.replace('.', '-')}") for name in (*read, *written)}
+        numbers = self._kafka.broker.topics
+        return {
+            name: Topic(None, f"id-of-{name.replace('.', '-')}", len(numbers[name]))
+            for name in (*read, *written)
+        }
 
     async def check(self) -> None:
         """Raises `KafkaUnavailableError`."""

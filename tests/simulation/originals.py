@@ -68,6 +68,12 @@ class ReadsWhole(Protocol):
     ) -> AsyncGenerator[Sequence[StoredRecord], None]: ...
 
 
+class AsksForOwned(Protocol):
+    """See `doorstep.actors.kafka.group_queries.owned_partitions`."""
+
+    async def __call__(self, kafka: KafkaSettings, /) -> frozenset[Partition] | None: ...
+
+
 class Queries(Protocol):
     """See `doorstep.actors.kafka.topic_queries.TopicQueries`."""
 

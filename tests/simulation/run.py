@@ -92,6 +92,7 @@ class _Run:
             yield from complaints_of_log(user, marks, self._traffic.produced, self._world.loop.time())
         if "freeze consumer" not in [kind for _, kind in self._plan.faults]:
             yield from self._uncommitted()
+        yield from self._of_dead_letters()
 
     def _uncommitted(self) -> Iterator[str]:
         """Partitions whose commits are not at their ends. A consumer that was frozen may set one back when it
@@ -112,7 +113,10 @@ class _Run:
             yield from resets([device.journal for device in world.devices])
         yield from (error for error in world.loop.errors if _TOO_LATE not in error)
         yield from world.trace.alarms
-        letters = {dict(letter.headers)["doorstep-source"] for letter in world.kafka.broker.logs[DEAD, 0]}
+
+    def _of_dead_letters(self) -> Iterator[str]:
+        kept = self._world.kafka.broker.logs[DEAD, 0]
+        letters = {dict(letter.headers)["doorstep-source"] for letter in kept}
         sources = {(source or b"").decode() for source in letters}
         if sources != set(self._traffic.refused):
             yield f"dead letters of {sources} instead of {self._traffic.refused}"

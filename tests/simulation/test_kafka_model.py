@@ -1,11 +1,12 @@
 """The simulated group consumer against librdkafka's on a real Kafka: the same story, told the same."""
 
 import asyncio
-import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
+import pytest
 from confluent_kafka import Producer
 
 from doorstep.actors.kafka.consumer_thread import Batch, ConsumerThread, GroupEvents
@@ -25,14 +26,16 @@ _QUIET_S = 1.0
 """So long nothing comes where nothing is to come."""
 
 
-Make = Callable[[GroupEvents, Callable[[BaseException | None], None]], Member]
+Make = Callable[[str, GroupEvents, Callable[[BaseException | None], None]], Member]
+"""For an instance id."""
 Produce = Callable[[int, bytes], None]
+Story = Callable[[str, Make, Produce], Coroutine[Any, Any, list[object]]]
 
 
 class Witness:
     """One member, and what it was told, in order."""
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, make: Make, instance_id: str) -> None:
         self.told: list[object] = []
         self.assigned: set[Partition] = set()
         self.may_let_go = asyncio.Event()
@@ -45,7 +48,7 @@ class Witness:
             on_records=self._records,
             on_caught_up=partial(self.tell, "end"),
         )
-        self.member = make(events, partial(self.tell, "ended"))
+        self.member = make(instance_id, events, partial(self.tell, "ended"))
         self.member.start()
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -82,7 +85,7 @@ class Witness:
 
 async def _story(topic: str, make: Make, produce: Produce) -> list[object]:
     """What a consumer does with its member; returns all that was told."""
-    one = Witness(make)
+    one = Witness(make, "one")
     first, second = (topic, 0), (topic, 1)
     await one.until(lambda: len(one.assigned) == 2)
     one.member.read_from({first: 0, second: 0}, partial(one.tell, "begun"))
@@ -106,7 +109,7 @@ async def _story(topic: str, make: Make, produce: Produce) -> list[object]:
     produce(1, b"2")
     await asyncio.sleep(_QUIET_S)
 
-    other = Witness(make)
+    other = Witness(make, "other")
     await one.until_told("revoked", 1)
     await asyncio.sleep(_QUIET_S)
     assert not other.assigned, "partitions are given away before they are let go"
@@ -119,6 +122,26 @@ async def _story(topic: str, make: Make, produce: Produce) -> list[object]:
     other.member.end()
     await other.until_told("ended", None)
     return [_ordered(one.told), _ordered(other.told)]
+
+
+async def _story_of_a_successor(_topic: str, make: Make, _produce: Produce) -> list[object]:
+    """Of a member that was to give something away."""
+    one = Witness(make, "one")
+    await one.until(lambda: len(one.assigned) == 2)
+    other = Witness(make, "other")
+    await one.until_told("revoked", 1)
+    successor = Witness(make, "one")
+    successor.may_let_go.set()
+    await successor.until(lambda: len(successor.assigned) == 1)
+    await asyncio.sleep(_QUIET_S)
+    assert not other.assigned, "what was to be given away is nobody's"
+    other.member.end()
+    await successor.until(lambda: len(successor.assigned) == 2)
+    await other.until_told("ended", None)
+    one.member.end()
+    successor.member.end()
+    await successor.until_told("ended", None)
+    return [_ordered(other.told), _ordered(successor.told)]
 
 
 def _ordered(told: list[object]) -> list[object]:
@@ -134,22 +157,28 @@ def _begins(told: object, *words: object) -> bool:
     return isinstance(told, tuple) and told[: len(words)] == words
 
 
-def _simulated(topic: str) -> list[object]:
+def _simulated(story: Story, topic: str) -> list[object]:
     loop = Loop()
     network = Network(loop, random.Random(1))
     kafka = kafka_clients.Kafka(network, Broker(network, {topic: 2}, 6.0))
     process = Process(loop, "test", "host")
 
-    def make(events: GroupEvents, on_end: Callable[[BaseException | None], None]) -> Member:
+    def make(instance_id: str, events: GroupEvents, on_end: Callable[[BaseException | None], None]) -> Member:
         return kafka_clients.ConsumerThread(
-            kafka, {}, topics=[topic], topic_ids={}, linger_s=0.003, events=events, on_end=on_end
+            kafka,
+            {"group.instance.id": instance_id},
+            topics=[topic],
+            topic_ids={},
+            linger_s=0.003,
+            events=events,
+            on_end=on_end,
         )
 
     def produce(number: int, value: bytes) -> None:
         kafka.broker.append((topic, number), Kept(None, value))
 
     async def tell() -> list[object]:
-        return await process.call(loop.create_task, _story(topic, make, produce))
+        return await process.call(loop.create_task, story(topic, make, produce))
 
     try:
         return loop.run(tell())
@@ -157,7 +186,8 @@ def _simulated(topic: str) -> list[object]:
         loop.close()
 
 
-async def test_a_member_is_told_the_same(kafka: KafkaServer, names: Names) -> None:
+@pytest.mark.parametrize("story", [_story, _story_of_a_successor])
+async def test_a_member_is_told_the_same(story: Story, kafka: KafkaServer, names: Names) -> None:
     topic = names.topic("story")
     kafka.create_topic(topic, partitions=2)
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
@@ -165,10 +195,8 @@ async def test_a_member_is_told_the_same(kafka: KafkaServer, names: Names) -> No
         bootstrap_servers=kafka.bootstrap, group_id=names.group(), session_timeout_ms=6000
     )
 
-    members = itertools.count()
-
-    def make(events: GroupEvents, on_end: Callable[[BaseException | None], None]) -> Member:
-        options = group_options(settings, "story", f"story-{next(members)}")
+    def make(instance_id: str, events: GroupEvents, on_end: Callable[[BaseException | None], None]) -> Member:
+        options = group_options(settings, "story", instance_id)
         return ConsumerThread(
             options, topics=[topic], topic_ids={}, linger_s=0.003, events=events, on_end=on_end
         )
@@ -177,5 +205,5 @@ async def test_a_member_is_told_the_same(kafka: KafkaServer, names: Names) -> No
         producer.produce(topic, value, partition=number)
         producer.flush()
 
-    real = await _story(topic, make, produce)
-    assert await asyncio.to_thread(_simulated, topic) == real
+    real = await story(topic, make, produce)
+    assert await asyncio.to_thread(_simulated, story, topic) == real

@@ -15,12 +15,13 @@ from unittest.mock import patch
 from pydantic import SecretStr
 
 from doorstep.actors.consuming import consumer as consumer_module
-from doorstep.actors.consuming import start_point
+from doorstep.actors.consuming import membership, start_point
 from doorstep.actors.consuming.consumer import Consumer
 from doorstep.actors.holding import holder as holder_module
 from doorstep.actors.holding.holder import Holder
 from doorstep.actors.kafka import dead_letter_producer, group_consumer, offset_queries
 from doorstep.actors.kafka.consumer_thread import ConsumerThread
+from doorstep.actors.kafka.group_queries import owned_partitions
 from doorstep.actors.kafka.topic_queries import TopicQueries
 from doorstep.actors.kafka.whole_reader import read_whole
 from doorstep.actors.placement.cell import Cell
@@ -43,7 +44,14 @@ from tests.simulation.clients import Browser, Device, Poller
 from tests.simulation.kafka import Broker
 from tests.simulation.loop import Loop, Process, current
 from tests.simulation.network import Network
-from tests.simulation.originals import MakesMember, MakesQueries, MakesReceiver, ReadsWhole, Replaced
+from tests.simulation.originals import (
+    AsksForOwned,
+    MakesMember,
+    MakesQueries,
+    MakesReceiver,
+    ReadsWhole,
+    Replaced,
+)
 from tests.simulation.plan import Plan
 from tests.simulation.redis_lua import Lua
 from tests.simulation.redis_server import RedisServer
@@ -171,6 +179,7 @@ class World:
                 partial(kafka_clients.ConsumerThread, kafka),
             ),
             Replaced[ReadsWhole](start_point, "read_whole", read_whole, kafka.read_whole),
+            Replaced[AsksForOwned](membership, "owned_partitions", owned_partitions, kafka.owned_partitions),
             Replaced[MakesQueries](
                 consumer_module, "TopicQueries", TopicQueries, partial(kafka_clients.TopicQueries, kafka)
             ),

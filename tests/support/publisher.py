@@ -26,6 +26,8 @@ class Publisher:
                 "linger.ms": 1,
                 "message.max.bytes": 8_000_000,
                 "message.timeout.ms": 120_000,
+                # All others wait for the one under way, also where its broker does not answer any more.
+                "socket.timeout.ms": 10_000,
                 "log_level": 0,  # brokers that go away are what the tests are about
             }
         )
@@ -60,5 +62,6 @@ class Publisher:
         self._producer.close()
 
     def flush(self) -> None:
-        """Wait until every record is acknowledged or given up."""
-        self._producer.flush(_FLUSH_S)
+        """Wait until every record is acknowledged or given up; raises where that takes too long."""
+        waiting = self._producer.flush(_FLUSH_S)
+        assert waiting == 0, f"Kafka has not taken {waiting} records within {_FLUSH_S} s"

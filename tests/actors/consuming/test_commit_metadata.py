@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from doorstep.actors.consuming.commit_metadata import CommitMetadata, MetadataError, read_metadata
 
+pytestmark = pytest.mark.patient
+
 ID = "0123456789abcdef"
 
 

@@ -7,20 +7,25 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 import redis
 
 from doorstep.actors.consuming.consumer import Consumer, ConsumerStatus
+from doorstep.actors.kafka import consumer_thread
+from doorstep.actors.kafka.consumer_thread import GroupEvents
+from doorstep.actors.kafka.group_consumer import GroupConsumer
 from doorstep.actors.placement.slots import slot_of
+from doorstep.actors.records import Partition
 from doorstep.actors.store.log import Log
 from doorstep.actors.store.rebuilding import Rebuilding
 from doorstep.actors.store.redis.connection import connect
 from doorstep.actors.store.redis.errors import StoreError
 from doorstep.actors.store.redis.keyspace import Keyspace
 from doorstep.actors.store.values import Page, Want
+from doorstep.config.routes import load_routes
 from doorstep.config.settings import HistorySettings
 from doorstep.development.processes import ServerProcess
 from doorstep.gateway.cursor import Cursor
@@ -191,6 +196,56 @@ async def test_of_two_processes_of_one_consumer_the_first_ends(world: World, dea
             await stream.check()
             assert len(deaths) == 1
             deaths.clear()
+
+
+async def test_what_a_killed_consumer_had_given_away_to_nobody_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies after Kafka has told it to give partitions away, and before it has said that it did."""
+    monkeypatch.setattr(consumer_thread, "_REVOKE_S", 60.0)
+    assigned: list[Partition] = []
+    told = asyncio.Event()
+
+    async def never_done(_: frozenset[Partition]) -> None:
+        told.set()
+        await asyncio.Event().wait()
+
+    async with AsyncExitStack() as stack:
+        settings = world.settings()
+        topics = frozenset(load_routes(settings.routes).by_topic)
+        dying = GroupConsumer(settings.kafka, "consumer-0", "consumer-0", topics, {})
+        events = GroupEvents(assigned.extend, never_done, _nothing, _nothing, _nothing, _nothing)
+        dead = asyncio.create_task(dying.run(events))
+        stack.push_async_callback(asyncio.wait, [dead])
+        stack.callback(dead.cancel)
+        await world.until(lambda: len(assigned) == world.partitions, "the first one has all")
+        other = Consumer("consumer-1", settings, "consumer-1")
+        stack.push_async_callback(other.stop)
+        await asyncio.wait_for(told.wait(), 30)
+        successor = await stack.enter_async_context(world.consumer("consumer-0"))
+        assert len((await successor.status()).partitions) == world.partitions // 2
+        assert (await other.status()).state == "waiting"
+        stream = Stream(world, users=8)
+        await world.until(lambda: _unowned(other, successor), "they are counted")
+        assert await _unowned(other, successor) in (0, world.partitions // 2)
+        await world.until(lambda: _have_all(world, other, successor), "they are found", 60)
+        await stream.stop()
+        await stream.check()
+        assert sum([await _restarts(each, "unowned") for each in (other, successor)]) >= 1
+
+
+async def _have_all(world: World, *consumers: Consumer) -> bool:
+    return sum([len((await each.status()).partitions) for each in consumers]) == world.partitions
+
+
+async def _unowned(*consumers: Consumer) -> float:
+    samples = [
+        each for consumer in consumers for family in await consumer.metrics() for each in family.samples
+    ]
+    return max(each.value for each in samples if each.name == "doorstep_consumer_unowned_partitions")
+
+
+def _nothing(*_: object) -> None: ...
 
 
 def _process(world: World, directory: Path) -> ServerProcess:

@@ -34,6 +34,8 @@ from tests.support.records import (
     validation_failed,
 )
 
+pytestmark = pytest.mark.patient
+
 LIMIT = 1 << 20
 ROUTES = load_routes(Settings.model_fields["routes"].default)
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -1,10 +1,13 @@
 """How much may be read, and what may be committed."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from doorstep.actors.consuming.in_flight import InFlight, Ticket
 from doorstep.actors.records import Partition
+
+pytestmark = pytest.mark.patient
 
 A, B, CONTEXTS = ("a", 0), ("b", 1), ("contexts", 0)
 

@@ -6,6 +6,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from doorstep.actors.consuming.offsets import Offsets
 
+pytestmark = pytest.mark.patient
+
 
 def test_a_fresh_partition_commits_where_it_starts() -> None:
     offsets = Offsets(7)

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 import pytest
+from aiokafka.client import AIOKafkaClient
 from confluent_kafka import KafkaError, Producer
 from pydantic import SecretStr
 from structlog.testing import capture_logs
@@ -18,15 +19,20 @@ from structlog.testing import capture_logs
 from doorstep.actors.kafka.consumer_thread import Batch, ConsumerThread, GroupEvents
 from doorstep.actors.kafka.errors import FencedError, KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
+from doorstep.actors.kafka.group_queries import owned_partitions
 from doorstep.actors.kafka.offset_queries import OffsetQueries
 from doorstep.actors.kafka.options import group_options
 from doorstep.actors.records import OffsetAndMetadata, Partition
 from doorstep.config.settings import KafkaSettings
+from doorstep.demo.embedded import embedded_kafka
+from doorstep.development.ports import free_port
+from tests.conftest import KafkaFactory
 from tests.support.kafka import SecureKafka
 from tests.support.names import Names
 from tests.support.servers import KafkaServer
 
 PARTITIONS = 4
+_AWAY_S = 5.0
 
 
 class Member:
@@ -278,16 +284,21 @@ async def test_partitions_that_stay_are_read_while_others_move(topic: Topic) -> 
         )
 
 
-async def test_reading_begins_anew_also_while_partitions_move(topic: Topic) -> None:
-    """What was read ahead by then, and is not allowed yet, is dropped as ever."""
+async def test_what_is_to_be_read_anew_while_partitions_move_is_so_when_they_have_moved(topic: Topic) -> None:
+    """The call in which they move may return what was read before. What was read ahead by then, and is not
+    allowed yet, is dropped as ever."""
     topic.produce(3)
     first = topic.member()
+    begun = asyncio.Event()
+
+    def begin() -> None:
+        first.read.clear()
+        begun.set()
 
     async def read_again(_: frozenset[Partition]) -> None:
-        begun = asyncio.Event()
-        first.consumer.read_from(dict.fromkeys(first.assigned, 1), begun.set)
-        await begun.wait()
-        first.read.clear()
+        first.consumer.read_from(dict.fromkeys(first.assigned, 1), begin)
+        await asyncio.sleep(0.3)
+        assert not begun.is_set()
 
     async with running(first):
         first.consumer.allow(1)
@@ -295,6 +306,7 @@ async def test_reading_begins_anew_also_while_partitions_move(topic: Topic) -> N
         await asyncio.sleep(1)
         first.on_revoke = read_again
         async with running(topic.member()):
+            await first.until(begun.is_set, "it begins anew")
             first.consumer.allow(100)
             await first.until(lambda: sum(map(len, first.read.values())) >= 4, "all are read")
             await asyncio.sleep(0.2)
@@ -384,6 +396,74 @@ async def test_who_leaves_is_replaced_at_once(topic: Topic) -> None:
     assert time.monotonic() - begun < topic.settings.session_timeout_ms / 1000
 
 
+async def test_what_is_owned_is_known_while_the_group_is_at_rest(topic: Topic) -> None:
+    assert await owned_partitions(topic.settings) is None, "there is no such group yet"
+    all_ = frozenset(topic.of(*range(PARTITIONS)))
+    letting_go = asyncio.Event()
+    one, two = topic.member(), topic.member()
+    one.on_revoke = lambda _: letting_go.wait()
+    async with running(one):
+        assert await owned_partitions(topic.settings) == all_
+        joining = asyncio.create_task(two.run())
+        await one.until(lambda: one.revoked, "it is to give some away")
+        assert await owned_partitions(topic.settings) == frozenset(one.assigned)
+        letting_go.set()
+        await two.until(lambda: len(two.assigned) == 2, "the load is shared")
+        assert await owned_partitions(topic.settings) == all_
+        joining.cancel()
+        await asyncio.wait([joining])
+
+
+async def test_what_is_owned_is_not_told_by_everybody(names: Names) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    async with embedded_kafka([names.topic()]) as stand_in:
+        for address in (nobody, stand_in):
+            assert await owned_partitions(KafkaSettings(bootstrap_servers=address)) is None
+
+
+async def test_who_asks_may_be_cancelled_at_any_time(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the client closes, too: then it is suppressed there."""
+    close = AIOKafkaClient.close
+
+    async def cancel_and_close(client: AIOKafkaClient) -> None:
+        asyncio.get_running_loop().call_soon(asking.cancel)
+        await close(client)
+
+    monkeypatch.setattr(AIOKafkaClient, "close", cancel_and_close)
+    asking = asyncio.create_task(owned_partitions(topic.settings))
+    await asyncio.wait([asking], timeout=20)
+    assert asking.cancelled()
+
+
+async def test_a_kafka_that_dies_while_it_is_asked_ends_nobody(
+    kafka_factory: KafkaFactory, names: Names
+) -> None:
+    """Asked the same, librdkafka ended the process or never answered again, where Kafka was away for longer
+    than its questions wait."""
+    server = kafka_factory()
+    topic = Topic(server, names)
+    all_ = frozenset(topic.of(*range(PARTITIONS)))
+    said: list[frozenset[Partition] | None] = []
+
+    async def ask() -> None:
+        while True:
+            said.append(await owned_partitions(topic.settings))
+            await asyncio.sleep(0.01)
+
+    async with running(topic.member()) as member:
+        asking = [asyncio.create_task(ask()) for _ in range(3)]
+        await member.until(lambda: all_ in said, "it is told")
+        await asyncio.to_thread(server.stop)
+        await member.until(lambda: said[-1] is None, "nobody tells")
+        await asyncio.sleep(_AWAY_S)
+        await asyncio.to_thread(server.start)
+        said.clear()
+        await member.until(lambda: all_ in said, "it is told again")
+        for task in asking:
+            task.cancel()
+        await asyncio.wait(asking)
+
+
 async def test_tls_and_a_password(secure_kafka: SecureKafka, names: Names) -> None:
     plain = Topic(secure_kafka.server, names)
     plain.produce(2, [0])
@@ -402,6 +482,7 @@ async def test_tls_and_a_password(secure_kafka: SecureKafka, names: Names) -> No
         queries = OffsetQueries(settings)
         assert await queries.ends(plain.of(0)) == {(plain.name, 0): 2}
         await queries.close()
+        assert await owned_partitions(settings) == frozenset(plain.of(*range(PARTITIONS)))
 
 
 @pytest.mark.parametrize(
