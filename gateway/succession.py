@@ -31,6 +31,7 @@ _LISTENING, _IN_ORDER = b"+", b"-"
 _MAX_BYTES, _MAX_SOCKETS = 4096, 8
 _PATIENCE_S = 2.0
 _LOOK_S = 0.1
+_QUEUE_LOOK_S = 0.01
 _KEEP_S = 60.0
 """How long an heir offers what nobody accepts from; after that clients are better off refused."""
 
@@ -125,7 +126,6 @@ class Inheritance:
         """Wait for the end of the predecessor; whether it has died, without a word."""
         if self._predecessor is None:
             return False
-        self._predecessor.setblocking(False)
         try:
             return not await asyncio.get_running_loop().sock_recv(self._predecessor, 1)
         except OSError:
@@ -148,21 +148,27 @@ class Inheritance:
 async def inheritance_at(path: Path, rank: int) -> Inheritance:
     """What is offered there; nothing where nobody is, or answers. Raises `OSError` where that is by one of a
     higher rank."""
-    left, theirs = await asyncio.to_thread(_ask, path)
+    left, theirs = await _ask(path)
     if theirs > rank:
         left.close()
         raise OSError(errno.EADDRINUSE, f"a later one has the ports: {theirs}, we are {rank}")
     return left
 
 
-def _ask(path: Path) -> tuple[Inheritance, int]:
+async def _ask(path: Path) -> tuple[Inheritance, int]:
+    """Not in a thread: whoever is cancelled would leave there what it was just sent, a port that listens."""
     predecessor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    predecessor.settimeout(_PATIENCE_S)
     try:
-        predecessor.connect(str(path))
+        with contextlib.suppress(TimeoutError):  # what is there counts, however late we look
+            async with asyncio.timeout(_PATIENCE_S):
+                await _connect(predecessor, path)
+                await _readable(predecessor)
         said, fds, _, _ = socket.recv_fds(predecessor, _MAX_BYTES, _MAX_SOCKETS)
     except OSError:
         said, fds = b"", []
+    except BaseException:
+        predecessor.close()
+        raise
     for fd in fds:
         os.set_inheritable(fd, False)
     sockets = [socket.socket(fileno=fd) for fd in fds]
@@ -172,6 +178,26 @@ def _ask(path: Path) -> tuple[Inheritance, int]:
         return inheritance, rank
     inheritance.close()  # without descriptors of ours to receive them with, there is nothing to inherit
     return Inheritance(None, {}), 0
+
+
+async def _connect(connecting: socket.socket, path: Path) -> None:
+    """Not by the event loop, which takes a Unix socket for connected where the queue is full."""
+    connecting.setblocking(False)
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            connecting.connect(str(path))
+            return
+        await asyncio.sleep(_QUEUE_LOOK_S)
+
+
+async def _readable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    there_is_something = asyncio.Event()
+    loop.add_reader(sock.fileno(), there_is_something.set)
+    try:
+        await there_is_something.wait()
+    finally:
+        loop.remove_reader(sock.fileno())
 
 
 class Heir:

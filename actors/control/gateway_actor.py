@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -177,10 +178,11 @@ class Gateway:
         if self._bequest.is_open:
             return Inheritance(None, {})
         while True:
-            left = await inheritance_at(self._run.ports_socket, self._run.edition)
-            if not left.is_there or await self._holders_serve():
-                return left
-            left.close()
+            with ExitStack() as ours:
+                left = ours.enter_context(await inheritance_at(self._run.ports_socket, self._run.edition))
+                if not left.is_there or await self._holders_serve():
+                    ours.pop_all()
+                    return left
             await asyncio.sleep(_HEED_S)
 
     async def _holders_serve(self) -> bool:

@@ -15,6 +15,8 @@ from doorstep.gateway.query import SocketRequest
 from doorstep.gateway.upgrade import is_websocket_upgrade, switching_protocols
 from tests.support.fuzz import fuzz
 
+pytestmark = pytest.mark.patient
+
 METHODS = ("GET", "GET", "GET", "HEAD", "POST", "OPTIONS", "CONNECT", "X", "G(T", "")
 TARGETS = (
     "/v1/ws", "/v1/ws?cursor=1-0123456789abcdef&replay=3", "/v1/notifications?wait=x", "/v1/endpoint", "*",

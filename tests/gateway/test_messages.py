@@ -11,6 +11,8 @@ from doorstep.gateway import messages
 from doorstep.gateway.cursor import Cursor
 from doorstep.gateway.messages import Ack, Ping, ProtocolViolation, Read, Refresh, parse_op
 
+pytestmark = pytest.mark.patient
+
 START = Cursor(0, "5" * 16)
 
 CURSOR = Cursor(42, "9f3c2b7a10d4e655")

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from doorstep.development.processes import ServerProcess
+from doorstep.gateway import succession
 from doorstep.gateway.http_port import HttpPort, Request
-from doorstep.gateway.succession import Bequest, Heir, inheritance_at
+from doorstep.gateway.succession import Bequest, Heir, Inheritance, inheritance_at
 from tests.support.waiting import a_while, until
 
 pytestmark = pytest.mark.filterwarnings(
@@ -69,14 +71,15 @@ async def first(path: Path) -> AsyncIterator[Generation]:
 async def ask(address: tuple[str, int], *, pause_s: float = 0) -> bytes:
     """The body of an answer, or what went wrong; the pause is in the middle of the request."""
     try:
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(REQUEST[:9])
-        await asyncio.sleep(pause_s)
-        writer.write(REQUEST[9:])
-        answer = await reader.read()
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
+        async with asyncio.timeout(10):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(REQUEST[:9])
+            await asyncio.sleep(pause_s)
+            writer.write(REQUEST[9:])
+            answer = await reader.read()
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
     except OSError as error:
         return type(error).__name__.encode()
     return answer.rpartition(b"\r\n\r\n")[2]
@@ -145,6 +148,66 @@ async def test_a_successor_that_dies_before_it_listens_changes_nothing(
         assert not generation.taken.is_set()
         assert await ask(generation.address) == b"1"
         await until(lambda: open_sockets() == before)
+
+
+async def test_who_stops_asking_at_any_moment_has_nothing(
+    private_directory: Path, open_sockets: Callable[[], int]
+) -> None:
+    """Least of all a port that listens, and nobody accepts from."""
+    async with first(private_directory):
+        before = open_sockets()
+        for turns in itertools.count():
+            asking = asyncio.create_task(inheritance_at(private_directory / "ports.sock", 1))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+            if not asking.cancelled():
+                asking.result().close()
+                break
+        assert turns > 2
+        await a_while(0.1)  # for whatever may go on without us
+        assert open_sockets() == before
+
+
+@asynccontextmanager
+async def asked(path: Path) -> AsyncIterator[tuple[socket.socket, asyncio.Task[Inheritance]]]:
+    """A predecessor that has accepted nobody yet, and has room for one, and who asks it."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen(0)
+        listening.setblocking(False)
+        asking = asyncio.create_task(inheritance_at(path, 1))
+        yield listening, asking
+        (await asking).close()
+
+
+async def test_what_is_there_when_an_event_loop_that_stood_still_goes_on_is_taken(
+    private_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(succession, "_PATIENCE_S", 0.05)
+    async with asked(private_directory / "ports.sock") as (listening, asking):
+        await asyncio.sleep(0)
+        predecessor, _ = listening.accept()
+        with predecessor:
+            predecessor.send(b"[1]")
+            time.sleep(0.1)  # noqa: ASYNC251 - that is what is tested
+            assert (await asking).is_there
+
+
+async def test_who_finds_a_full_queue_waits_for_room(private_directory: Path) -> None:
+    path = private_directory / "ports.sock"
+    async with asked(path) as (listening, first_asking):
+        await asyncio.sleep(0)
+        second_asking = asyncio.create_task(inheritance_at(path, 1))
+        await a_while(0.05)
+        for asking in (first_asking, second_asking):
+            assert not asking.done()
+            predecessor, _ = await asyncio.get_running_loop().sock_accept(listening)
+            with predecessor:
+                predecessor.send(b"[1]")
+                assert (await asking).is_there
+        second_asking.result().close()
 
 
 async def test_a_port_that_the_successor_does_not_want_is_closed(
