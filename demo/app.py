@@ -14,13 +14,14 @@ from pydantic import SecretStr
 from doorstep.actors.control.fleet_status import counted
 from doorstep.actors.control.service import Service
 from doorstep.config.routes import load_routes
-from doorstep.config.settings import AdminSettings, Settings
+from doorstep.config.settings import Settings
 from doorstep.demo.embedded import FETCH_MAX_WAIT_MS, embedded_kafka, embedded_valkey
 from doorstep.demo.identity import Identity
 from doorstep.demo.probe import send_probe
 from doorstep.demo.services import running_services
 from doorstep.demo.stream import create_topics
 from doorstep.demo.wire import TOPICS
+from doorstep.development.ports import free_port
 
 Say = Callable[[str], None]
 
@@ -52,7 +53,7 @@ async def running_demo(settings: Settings, host: str, port: int, say: Say) -> As
     the demo runs, in an `ExceptionGroup`.
     """
     with _listening(host, port) as listener:
-        page_port = _port_of(listener)
+        page_port: int = listener.getsockname()[1]
         settings = _with_demo_values(settings, host, page_port)
         identity = Identity(settings.auth)
         async with (
@@ -77,14 +78,12 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, 0))
 
 
-def _free_port(admin: AdminSettings) -> int:
-    with _listening(admin.host, admin.port) as probe:
-        return _port_of(probe)
-
-
-def _port_of(listener: socket.socket) -> int:
-    port: int = listener.getsockname()[1]
-    return port
+def _kept_or_free(host: str, port: int) -> int:
+    """For somebody who will listen there seconds later: no outgoing connection gets a free one meanwhile."""
+    if port:
+        with contextlib.suppress(OSError), socket.create_server((host, port)):
+            return port
+    return free_port()
 
 
 def _name_of(host: str) -> str:
@@ -95,13 +94,14 @@ def _with_demo_values(settings: Settings, host: str, page_port: int) -> Settings
     """What the demo decides: who may connect, the port, and the secret, where it is not configured."""
     pages = tuple(f"http://{name}:{page_port}" for name in ("127.0.0.1", "localhost", host))
     origins = settings.gateway.allowed_origins or (("*",) if _name_of(host) != host else pages)
-    with _listening(host, settings.gateway.port) as probe:
-        gateway = {"host": host, "port": _port_of(probe), "allowed_origins": origins}
+    port = _kept_or_free(host, settings.gateway.port)
+    gateway = {"host": host, "port": port, "allowed_origins": origins}
+    admin = {"port": _kept_or_free(settings.admin.host, settings.admin.port)}
     secret = settings.auth.hs256_secret or SecretStr(secrets.token_hex(32))
     return settings.model_copy(
         update={
             "gateway": settings.gateway.model_copy(update=gateway),
-            "admin": settings.admin.model_copy(update={"port": _free_port(settings.admin)}),
+            "admin": settings.admin.model_copy(update=admin),
             "auth": settings.auth.model_copy(update={"hs256_secret": secret}),
             "log_level": "warning" if settings.log_level == "info" else settings.log_level,
             "log_format": "console",
