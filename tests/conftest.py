@@ -21,7 +21,7 @@ from tests.support.proxy import Proxy
 from tests.support.servers import KafkaServer, ValkeyServer
 from tests.support.valkey import TlsValkey, ValkeyCluster
 
-pytest_plugins = ["tests.support.plugin", "tests.support.turns"]
+pytest_plugins = ["tests.support.plugin", "tests.support.turns", "tests.support.last_resort"]
 
 KafkaFactory = Callable[..., KafkaServer]
 ValkeyFactory = Callable[..., ValkeyServer]

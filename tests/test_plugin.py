@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytestmark = pytest.mark.patient
 
@@ -142,5 +142,50 @@ def test_processes_that_tests_start_are_not_measured(tmp_path: Path, options: Se
     assert done.returncode == 0, done.stdout
 
 
+STUCK = """
+import asyncio
+import pytest
+from tests.support import last_resort
+
+last_resort.GRACE_S = 1.0
+
+@pytest.fixture
+def stuck_afterwards():
+    yield
+    _stick()
+
+def _stick():
+    while True:  # as uvloop does, which logs what its callbacks raise
+        try:
+            asyncio.run(asyncio.sleep(60))
+        except BaseException:
+            pass
+
+@pytest.mark.timeout(1)
+def test_keeps_its_timeout():
+    _stick()
+
+@pytest.mark.timeout(1)
+@pytest.mark.usefixtures("stuck_afterwards")
+def test_fails_and_does_not_end():
+    raise LookupError
+
+def test_in_time():
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_a_timeout_can_not_end_is_ended_and_the_others_tests_run(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(STUCK)
+    options = ("-p", "tests.support.last_resort", "--numprocesses", "1")
+    done = _run(tmp_path, *options, "-k", "test_it.py", ci="")
+    for name in ("keeps_its_timeout", "fails_and_does_not_end"):
+        assert re.search(rf"^worker .* crashed while running .*::test_{name}'$", done.stdout, re.MULTILINE)
+    assert re.search(r"^=+ 3 failed, 1 passed", done.stdout, re.MULTILINE)
+    assert re.search(r"\bin _stick$", done.stderr, re.MULTILINE), "the stacks are printed"
+
+
 def test_an_example_of_random_input_may_take_as_long_as_it_takes() -> None:
     assert settings().deadline is None
+    assert HealthCheck.too_slow in settings().suppress_health_check

@@ -23,6 +23,8 @@ from tests.support.records import (
     validation_failed,
 )
 
+pytestmark = pytest.mark.patient
+
 WIRES: list[tuple[type[Contract], Wire]] = [
     (EssaySlotAssignedV1, slot_assigned("b-1", "e-1")),
     (EssayValidationFailedV1, validation_failed("b-1", "f-1")),

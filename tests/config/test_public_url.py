@@ -6,6 +6,8 @@ from doorstep.config.public_url import checked_public_url
 from doorstep.config.settings import load_settings
 from doorstep.config.settings_errors import SettingsError
 
+pytestmark = pytest.mark.patient
+
 
 @pytest.mark.parametrize(
     ("text", "url"),

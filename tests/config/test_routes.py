@@ -22,6 +22,8 @@ from tests.support.records import (
     Consumed,
 )
 
+pytestmark = pytest.mark.patient
+
 SHIPPED = Path(Settings.model_fields["routes"].default)
 GUIDE = Path(__file__).parents[2] / "docs" / "routes.md"
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, StringConstraints
 
 from doorstep.config.sources import Source, SourceError, compile_source
 
+pytestmark = pytest.mark.patient
+
 
 class Colour(Enum):
     RED = "red"

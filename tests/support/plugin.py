@@ -7,23 +7,24 @@ import contextlib
 import os
 import platform
 from collections.abc import Callable, Generator, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import coverage
 import pytest
-from hypothesis import settings
-from xdist.scheduler import LoadFileScheduling
+import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.support.components import missing_parts, used
 from tests.support.coverage_table import measured_table
-from tests.support.order import is_patient, next_scope, scope_of
+from tests.support.order import is_patient
+from tests.support.scheduler import scheduler_of
 
 FigureRecorder = Callable[[str, str], None]
 """Takes the name of a figure, and its value with its unit."""
 
-settings.register_profile("doorstep", deadline=None)  # how long an example takes is up to who else runs
+# How long an example takes is up to who else runs.
+settings.register_profile("doorstep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("doorstep")
 
 _figures: dict[str, str] = {}
@@ -63,6 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if is_patient():
         _give_way()
+    # Those with the values of all variables hold the event loop up, by a tenth of a second each.
+    structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     if not config.getoption("numprocesses", None):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
@@ -71,30 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
             measuring.set_option("run:patch", [])  # what `start` would set it by, after `without_coverage`
 
 
-@cache
-def _is_patient(module: Path) -> bool:
-    """Read, as the process that hands out modules does not import them."""
-    return module.is_file() and "\npytestmark = pytest.mark.patient\n" in module.read_text()
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Any:
-    """Each process gets a scope at a time. Not by xdist's groups, which pytest 9.2 does not see."""
-    scheduler = LoadFileScheduling(config, log)
-    assign = scheduler._assign_work_unit
-
-    def assign_next(node: Any) -> None:
-        scopes = [*scheduler.workqueue]
-        patient = {scope for scope in scopes if _is_patient(config.rootpath / scope)}
-        scope = next_scope(node.gateway.id, scopes, patient)
-        if scope is None:
-            node.shutdown()
-            return
-        scheduler.workqueue.move_to_end(scope, last=False)
-        assign(node)
-
-    scheduler._split_scope, scheduler._assign_work_unit = scope_of, assign_next
-    return scheduler
+    return scheduler_of(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -18,6 +18,8 @@ from doorstep.actors.placement.cell import (
 )
 from doorstep.actors.placement.slots import SLOTS, owners, ranked, slot_of
 
+pytestmark = pytest.mark.patient
+
 
 def test_a_slot_never_changes_with_machine_or_version() -> None:
     assert [slot_of(user) for user in ("u1", "teacher-7", "Åsa", "")] == SLOTS_OF_KNOWN_USERS

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from doorstep.actors.placement.homes import home_of, public_name, slots_at
 from doorstep.actors.placement.slots import SLOTS, slot_of
 
+pytestmark = pytest.mark.patient
+
 CELL = st.integers(0, 50).map("cell-{}".format)
 CELLS = st.lists(CELL, min_size=1, max_size=12, unique=True)
 

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from doorstep.actors.placement.cell import HERE, node_of
 from doorstep.actors.placement.plan import Action, Forget, Known, Start, Stop, plan
 from doorstep.actors.placement.spec import Spec
+
+pytestmark = pytest.mark.patient
 
 NODES = ("aa", "bb", "cc")
 CLUSTERS = st.one_of(st.just({HERE}), st.sets(st.sampled_from(NODES), min_size=1))

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from doorstep.actors.placement.spec import Spec, SpecError, agreed, differences, restored
 
+pytestmark = pytest.mark.patient
+
 SPECS = st.builds(
     Spec,
     fleet=st.sampled_from(["one", "another"]),

@@ -27,7 +27,8 @@ function open(options: Partial<ConnectOptions> = {}): void {
   loads = [];
   const { transports, token } = gateway;
   const load = (why: string) => void loads.push(why);
-  connection = connect({ url: "https://events.example.org", transports, token, load, ...options });
+  const clock = { now: () => performance.now(), setTimeout, clearTimeout, random: () => 0.5 } as Clock;
+  connection = connect({ url: "https://events.example.org", transports, token, load, clock, ...options });
   connection.on("essay.slot.assigned", ({ seq }) => seen.push(seq));
   connection.subscribe(() => states.push(connection.status.state));
   connection.start();

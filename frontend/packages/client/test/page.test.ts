@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { connect, type Connection } from "../src/index.ts";
 import { createGateway, type Gateway } from "../src/testing/index.ts";
+import type { Clock } from "../src/types.ts";
 
 let gateway: Gateway;
 let connection: Connection;
@@ -17,7 +18,8 @@ beforeEach(() => {
   isOnLine = true;
   gateway = createGateway();
   const { transports, token } = gateway;
-  connection = connect({ url: "https://events.example.org", transports, token });
+  const clock = { now: () => performance.now(), setTimeout, clearTimeout, random: () => 0.5 } as Clock; // a retry after 125 ms
+  connection = connect({ url: "https://events.example.org", transports, token, clock });
   connection.start();
 });
 
