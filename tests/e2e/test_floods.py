@@ -13,6 +13,7 @@ from websockets.typing import Subprotocol
 
 from tests.e2e.conftest import ServiceFactory
 from tests.support.names import Names
+from tests.support.pace import slowness
 from tests.support.service import Service, token_for
 
 pytestmark = pytest.mark.alone
@@ -28,13 +29,15 @@ async def test_honest_clients_wait_for_no_flood(
     serve: ServiceFactory, names: Names, record_figure: Callable[[str, str], None]
 ) -> None:
     service = serve(DOORSTEP_HOLDERS="1")
+    limit_s = LIMIT_S * await slowness()
     best = math.inf
     for _ in range(ATTEMPTS):
         best = min(best, await _p99_during_a_flood(service, names))
-        if best < LIMIT_S:
+        if best < limit_s:
             break
-    record_figure("honest p99 while two sockets flood", f"{best * 1000:.0f} ms (limit: 300 ms)")
-    assert best < LIMIT_S
+    figure = f"{best * 1000:.0f} ms (limit: {limit_s * 1000:.0f} ms)"
+    record_figure("honest p99 while two sockets flood", figure)
+    assert best < limit_s
     assert service.is_ready()
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.conftest import Launch
 from tests.support.browser import Browser
 from tests.support.names import Names
+from tests.support.pace import slowness
 from tests.support.plugin import FigureRecorder
 from tests.support.publisher import Publisher
 from tests.support.records import teacher_notification
@@ -62,8 +63,11 @@ async def test_latency_at_500_events_a_second(
     # The median of the seconds: one in which the machine did something else does not count.
     p50 = median(median(second) for second in seconds)
     p99 = median(sorted(second)[RATE * 99 // 100] for second in seconds)
-    record_figure(f"latency at {RATE} events/s", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms (limit: p99 100 ms)")
-    assert p99 < 100
+    limit = 100 * await slowness()
+    record_figure(
+        f"latency at {RATE} events/s", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms (limit: p99 {limit:.0f} ms)"
+    )
+    assert p99 < limit
 
 
 async def test_memory_of_an_idle_connection(

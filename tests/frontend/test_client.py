@@ -26,6 +26,7 @@ from tests.frontend.middlebox import Middlebox, Mode
 from tests.frontend.school import FAILS_EVERY, IdentityMode, School, Teacher
 from tests.support.firefox import firefox
 from tests.support.names import Names
+from tests.support.pace import slowness
 from tests.support.plugin import FigureRecorder
 from tests.support.publisher import Publisher
 from tests.support.remote import PageError, RemoteBrowser, RemoteTab
@@ -317,9 +318,10 @@ class World:
     async def late_in_faults_ms(self) -> Sequence[float]:
         """The same where the faults have struck. Raises where one was later than its fault can explain."""
         prompt: list[float] = []
+        slow = await slowness()
         for lane in self.lanes:
             late, expected = await lane.late_in_fault_ms(), FAULTS[lane.name].late_ms
-            assert max(late) < 2 * expected, f"{lane.name}: {late}"
+            assert max(late) < 2 * expected * slow, f"{lane.name}, {slow:.1f} x slow: {late}"
             prompt += late if expected == LATE_MS else ()
         return sorted(prompt)
 
@@ -414,7 +416,8 @@ async def test_whatever_fails_every_page_ends_in_the_state_of_ras(
     browser = request.node.callspec.params["browser"]
     record_figure(f"{browser}, twelve pages: event to paint without a fault", spread(well))
     record_figure(f"{browser}, twelve pages: event to paint in faults", spread(struck))
-    assert share(struck, 0.99) < LATE_MS + share(well, 0.5), spread(struck)  # twelve pages on two cores
+    # Twelve pages on two cores.
+    assert share(struck, 0.99) < LATE_MS * await slowness() + share(well, 0.5), spread(struck)
 
 
 async def lateness(lane: Lane) -> Sequence[float]:
@@ -444,13 +447,15 @@ async def only_page(
 async def test_without_a_fault_a_page_shows_an_event_within_50_ms(
     only_page: Lane, record_figure: FigureRecorder, request: pytest.FixtureRequest
 ) -> None:
+    limit_ms = PROMPT_MS * await slowness()
     best = await lateness(only_page)
     for _ in range(ROUNDS - 1):
-        if share(best, 0.99) >= PROMPT_MS:
+        if share(best, 0.99) >= limit_ms:
             best = min(best, await lateness(only_page), key=lambda late: share(late, 0.99))
 
-    record_figure(f"{request.node.callspec.params['browser']}, one page: event to paint", spread(best))
-    assert share(best, 0.99) < PROMPT_MS, spread(best)
+    name = f"{request.node.callspec.params['browser']}, one page: event to paint"
+    record_figure(name, f"{spread(best)} (limit: p99 {limit_ms:.0f} ms)")
+    assert share(best, 0.99) < limit_ms, spread(best)
 
 
 def connections_of(service: Service) -> int:
@@ -529,19 +534,20 @@ async def test_users_with_many_tabs_see_events_in_the_one_in_front_and_have_one_
 ) -> None:
     all_tabs = [*windows.values()]
     await connections_become(service, len(TABS))
+    limit_ms = PROMPT_MS * await slowness()
     came, well = await morning(all_tabs)
     for _ in range(ROUNDS - 1):
-        if share(well, 0.99) >= PROMPT_MS:
+        if share(well, 0.99) >= limit_ms:
             came, well = min((came, well), await morning(all_tabs), key=lambda late: share(late[1], 0.99))
     name = f"{request.node.callspec.params['browser']}, {sum(TABS)} tabs in {len(TABS)} windows"
     record_figure(f"{name}: event to page", spread(came))
-    record_figure(f"{name}: event to paint", spread(well))
-    assert share(well, 0.99) < PROMPT_MS, spread(well)
+    record_figure(f"{name}: event to paint", f"{spread(well)} (limit: p99 {limit_ms:.0f} ms)")
+    assert share(well, 0.99) < limit_ms, spread(well)
 
     for box in windows:
         box.close_connections()
     _, struck = await morning(all_tabs)
-    assert share(struck, 0.99) < LATE_MS + share(well, 0.5), spread(struck)
+    assert share(struck, 0.99) < LATE_MS * await slowness() + share(well, 0.5), spread(struck)
     await connections_become(service, len(TABS))
 
     *others, seen = all_tabs[-1]
@@ -584,4 +590,4 @@ async def test_a_connection_that_a_hidden_tab_loses_makes_the_seen_one_no_later(
             assert await hidden.late_ms() == []
         await hidden.show()
         await hidden.shows_the_truth()
-        assert min(latest) < LATE_MS, latest
+        assert min(latest) < LATE_MS * await slowness(), latest

@@ -29,6 +29,7 @@ from doorstep.development.ports import free_port
 from tests.conftest import KafkaFactory
 from tests.support.kafka import SecureKafka
 from tests.support.names import Names
+from tests.support.pace import slowness
 from tests.support.servers import KafkaServer
 
 PARTITIONS = 4
@@ -229,7 +230,7 @@ async def test_who_is_resumed_is_read_at_once(topic: Topic) -> None:
             member.consumer.pause(frozenset(), lambda: None)
             await member.until(lambda: len(member.values) == count, "it is read")  # noqa: B023
             waits.append(time.monotonic() - began)
-        assert median(waits) < 0.2
+        assert median(waits) < 0.2 * await slowness()
 
 
 @pytest.mark.alone
@@ -246,12 +247,14 @@ async def test_partitions_that_stay_are_hardly_held_up_and_those_that_move_not_f
         async with running(topic.member()) as second:
             second.consumer.allow(1_000_000)
             await second.until(lambda: len(second.came) == 2, "the load is shared")
-            assert time.monotonic() - began < 2
+            shared_s = time.monotonic() - began
             await asyncio.sleep(1)
             stayed = first.assigned.copy()
     writing.cancel()
+    slow = await slowness()
+    assert shared_s < 2 * slow
     for each in stayed:
-        assert max(later - sooner for sooner, later in pairwise(first.came[each])) < 0.6
+        assert max(later - sooner for sooner, later in pairwise(first.came[each])) < 0.6 * slow
 
 
 async def test_partitions_that_stay_are_read_while_others_move(topic: Topic) -> None:
