@@ -51,6 +51,7 @@ _LOOK_S = 5.0
 _SEE_S = 2.0
 _PAUSE_S = 0.5
 _RETRY_S = 1.0
+_TAKEN = "where it stays so: end what listens there, or choose another port"
 _HEED_S = 0.2
 
 logger = structlog.get_logger(__name__)
@@ -169,7 +170,7 @@ class Gateway:
                     left.take()
                     return
             except OSError as error:
-                logger.error("cannot_listen", error=str(error), retry_in_s=_RETRY_S)
+                logger.error("cannot_listen", error=str(error), hint=_TAKEN, retry_in_s=_RETRY_S)
                 await asyncio.sleep(_RETRY_S)
 
     async def _inheritance(self) -> Inheritance:

@@ -30,6 +30,7 @@ from doorstep.gateway.port import PublicPort
 from tests.actors.consuming.consumer_world import World
 from tests.support.otlp import Collector, Spanned
 from tests.support.service import SECRET, token_for
+from tests.support.waiting import PATIENCE_S
 
 SAMPLED, UNSAMPLED = "ab" * 16, "cd" * 16
 PARENT = "12" * 8
@@ -111,7 +112,7 @@ async def _start(running: AsyncExitStack, world: World, run_dir: Path) -> Any:
 
 
 async def _message(ws: ClientConnection) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         return json.loads(await ws.recv())
 
 

@@ -23,6 +23,7 @@ from tests.support.machines import Machine, machines
 from tests.support.names import Names
 from tests.support.plugin import FigureRecorder
 from tests.support.service import SECRET
+from tests.support.waiting import PATIENCE_S
 
 _BIN = Path(sys.executable).parent
 _GCS = 6379
@@ -124,7 +125,6 @@ async def _until(machine: Machine, name: str, number: int) -> float:
 @pytest.mark.kafka
 @pytest.mark.valkey
 @pytest.mark.ray
-@pytest.mark.timeout(300)
 async def test_a_cell_comes_for_the_connections_that_need_one(
     serve: tuple[Machine, ServerProcess], names: Names, record_figure: FigureRecorder
 ) -> None:
@@ -133,7 +133,7 @@ async def test_a_cell_comes_for_the_connections_that_need_one(
     record_figure("the first cell, from nothing", f"{await _until(machine, 'ray::GatewayProcess', 1):.1f} s")
     serving = re.compile(r'"url": ?"http://([^"]+)"')
     await asyncio.to_thread(
-        process.wait_until, lambda: serving.search(process.output(1000)) is not None, timeout_s=60
+        process.wait_until, lambda: serving.search(process.output(1000)) is not None, timeout_s=PATIENCE_S
     )
     found = serving.search(process.output(1000))
     assert found is not None

@@ -10,6 +10,7 @@ import pytest
 
 from doorstep.benchmarks.family import Family
 from doorstep.development.processes import ServerError, ServerProcess
+from tests.support.waiting import PATIENCE_S
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
 # A daemon: its parent is gone, and it leads a session of its own.
@@ -72,7 +73,7 @@ def test_one_that_does_not_hear_is_killed(tmp_path: Path, monkeypatch: pytest.Mo
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
     family = _start(tmp_path, (sys.executable, "-c", deaf))
     pid = family.process.pid
-    family.process.wait_until(lambda: "deaf" in family.process.output(), timeout_s=10)
+    family.process.wait_until(lambda: "deaf" in family.process.output(), timeout_s=PATIENCE_S)
 
     family.stop()
 
@@ -107,7 +108,7 @@ def test_it_can_be_stopped_and_goes_on(tmp_path: Path) -> None:
     count = "import time\nfor n in range(10**9): print(n, flush=True); time.sleep(0.01)"
     with _start(tmp_path, (sys.executable, "-c", count)) as family:
         log, process = family.process.log, family.process
-        process.wait_until(lambda: len(log.read_text()) > 10, timeout_s=10)
+        process.wait_until(lambda: len(log.read_text()) > 10, timeout_s=PATIENCE_S)
         family.signal(signal.SIGSTOP)
         time.sleep(0.1)
         stopped_at = log.read_text()
@@ -115,4 +116,4 @@ def test_it_can_be_stopped_and_goes_on(tmp_path: Path) -> None:
         assert log.read_text() == stopped_at
 
         family.signal(signal.SIGCONT)
-        process.wait_until(lambda: log.read_text() != stopped_at, timeout_s=10)
+        process.wait_until(lambda: log.read_text() != stopped_at, timeout_s=PATIENCE_S)

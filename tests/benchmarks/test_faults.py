@@ -15,8 +15,6 @@ name = "load"
 rate = 1000
 duration_s = 1.5
 """
-pytestmark = pytest.mark.timeout(300)  # the first test waits for all scenarios
-
 FAULTS = ("drop", "duplicate", "swap", "late", "late-sometimes", "wrong-user")
 
 

@@ -1,13 +1,9 @@
 """The suite against Doorstep itself, as a guard of what a notification costs."""
 
-import pytest
-
 from doorstep.benchmarks.scenario import SHIPPED, Suite, read_scenarios
 from doorstep.benchmarks.verdict import Verdict, verdict_of
 from tests.benchmarks.conftest import RunSuite
 from tests.support.plugin import FigureRecorder
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_a_notification_costs_no_more_than_its_share_of_the_naive_way(

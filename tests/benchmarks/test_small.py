@@ -1,13 +1,9 @@
 """The suite against Doorstep itself, small: does each scenario work?"""
 
-import pytest
-
 from doorstep.benchmarks.scenario import Suite
 from doorstep.benchmarks.suite import plan_sessions
 from doorstep.benchmarks.verdict import Verdict, verdict_of
 from tests.benchmarks.conftest import RunSuite
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_every_scenario_passes_in_small(run_shipped: RunSuite) -> None:

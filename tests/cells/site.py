@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from doorstep.development.processes import ServerProcess
 from doorstep.gateway.paths import ENDPOINT_PATH
 from tests.support.machines import Machine
 from tests.support.service import SECRET, token_for
+from tests.support.waiting import PATIENCE_S
 
 _GCS, PORT, _ADMIN_PORT = 6379, 8000, 8001
 _BIN = Path(sys.executable).parent
@@ -104,11 +106,10 @@ def name_of(machine: Machine) -> str:
 
 
 def home_by(machine: Machine, user_id: str) -> str:
-    """Where the gateway of a machine says that a user is at home: the name of a machine."""
+    """Where the gateway of a machine says that a user is at home: the name of a machine; empty where it does
+    not answer."""
     headers = {"Authorization": f"Bearer {token_for(user_id)}"}
-    request = urllib.request.Request(f"http://{address_of(machine)}{ENDPOINT_PATH}", headers=headers)
-    with urllib.request.urlopen(request, timeout=_ASK_S) as answer:
-        url: str = json.loads(answer.read())["url"]
+    url = str(_told(f"http://{address_of(machine)}{ENDPOINT_PATH}", headers).get("url", ""))
     return url.removeprefix("ws://").partition(".")[0]
 
 
@@ -124,11 +125,15 @@ def address_of(machine: Machine) -> str:
 
 def ask(machine: Machine, path: str) -> Any:
     """What the gateway of a machine says at its admin port; nothing where nobody answers."""
+    return _told(f"http://{machine.address}:{_ADMIN_PORT}{path}", {})
+
+
+def _told(url: str, headers: Mapping[str, str]) -> Any:
     try:
-        url = f"http://{machine.address}:{_ADMIN_PORT}{path}"
-        with urllib.request.urlopen(url, timeout=_ASK_S) as answer:
+        request = urllib.request.Request(url, headers=dict(headers))
+        with urllib.request.urlopen(request, timeout=_ASK_S) as answer:
             return json.loads(answer.read())
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return {}
 
 
@@ -193,7 +198,7 @@ def kill_one(machine: Machine, name: str) -> int:
     return pid
 
 
-async def until(holds: Callable[[], object], within_s: float, what: str) -> float:
+async def until(holds: Callable[[], object], what: str, within_s: float = PATIENCE_S) -> float:
     """Wait for a condition; how many seconds it took."""
     began = time.monotonic()
     while not await asyncio.to_thread(holds):
@@ -213,7 +218,6 @@ async def somewhere_else(site: Site) -> Machine:
             process.kill()
         await until(
             lambda: any(each.processes("ray::SupervisorProcess") for each in site.machines),
-            30,
             "a supervisor again",
         )
 
@@ -226,7 +230,7 @@ async def serving(site: Site, *machines: Machine, **settings: str) -> AsyncItera
     serve = site.serve(**settings)
     serve.start()
     try:
-        await until(lambda: all(map(is_ready, (site.machines[0], *machines))), 150, "a service that is ready")
+        await until(lambda: all(map(is_ready, (site.machines[0], *machines))), "a service that is ready")
         yield serve
     finally:
         serve.kill()

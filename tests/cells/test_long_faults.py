@@ -70,13 +70,13 @@ class Fault:
 
     async def told(self, holds: Callable[[], object], what: str, most_s: float = TRUTH_S) -> None:
         """The probes say so, in time."""
-        await until(holds, LONGEST_S, f"{self._name}: {what}")
+        await until(holds, f"{self._name}: {what}", LONGEST_S)
         self.figure(what, monotonic() - self.since, most_s)
 
     async def moved_are_live(self) -> None:
         """Everybody who lost a connection has one again, in time."""
         await asyncio.sleep(LIVE_S)  # until they all know
-        await until(lambda: not any(each.is_away for each in self._load.devices), LONGEST_S, "all are back")
+        await until(lambda: not any(each.is_away for each in self._load.devices), "all are back", LONGEST_S)
         absences = self._load.absences(self.since)
         self.figure(f"absence of {len(absences)} devices, median", median(absences))
         self.figure(f"absence of {len(absences)} devices, longest", max(absences), LIVE_S)
@@ -126,14 +126,14 @@ async def test_a_holder_a_consumer_and_a_raylet_are_killed_and_a_node_joins(
         this = fault(load, "node has joined")
         await this.told(lambda: is_ready(third), "ready after `ray start`", NODE_S)
         this.others_notice_nothing()
-        await until(lambda: is_whole(head, 3), 30, "all is well")
+        await until(lambda: is_whole(head, 3), "all is well")
 
         this = fault(load, "holder killed")
         kill_one(second, "ray::HolderProcess")
         await this.told(lambda: not is_ready(second), "its node is not ready")
         await this.moved_are_live()
         this.others_notice_nothing()
-        await until(lambda: is_whole(head, 3), 30, "all is well")
+        await until(lambda: is_whole(head, 3), "all is well")
 
         owned = partitions_of(head)
         its_node = next(each for each in site.machines if each.processes("ray::ConsumerProcess"))
@@ -141,7 +141,7 @@ async def test_a_holder_a_consumer_and_a_raylet_are_killed_and_a_node_joins(
         kill_one(its_node, "ray::ConsumerProcess")
         await this.told(lambda: owned.keys() & unreachable(head), "named in /status")
         (killed,) = owned.keys() & unreachable(head)
-        await until(lambda: is_whole(head, 3), 30, "all is well")
+        await until(lambda: is_whole(head, 3), "all is well")
         await asyncio.sleep(2)
         moved = {int(each.partition("/")[2]) for each in owned[killed]}
         this.figure("its events were late by", max(load.lateness(this.since, load.devices, moved)))
@@ -154,7 +154,7 @@ async def test_a_holder_a_consumer_and_a_raylet_are_killed_and_a_node_joins(
         await this.told(lambda: unreachable(head), "named in /status")
         await this.told(lambda: not actors_on(third), "its actors are gone")
         await this.moved_are_live()
-        await until(lambda: is_whole(head, 2), 60, "all is well")
+        await until(lambda: is_whole(head, 2), "all is well")
         assert cells(head) < lost
         await load.check()
 
@@ -164,7 +164,7 @@ async def test_the_head_is_away_for_a_minute_and_a_holder_is_killed_meanwhile(
 ) -> None:
     head, second, third = site.machines
     async with serving(site, second, third), trial(site, names) as load:
-        await until(lambda: is_whole(second, 3), 60, "all is well")
+        await until(lambda: is_whole(second, 3), "all is well")
         this = fault(load, "head away")
         head.switch_off()
         await this.told(lambda: "ray" in {what for _, what in troubles(second)}, "`ray` in /status")
@@ -194,13 +194,13 @@ async def test_a_node_is_cut_off_and_comes_back(
 ) -> None:
     head, second, third = site.machines
     async with serving(site, second, third, DOORSTEP_CONSUMERS=CONSUMERS), trial(site, names) as load:
-        await until(lambda: is_whole(head, 3), 60, "all is well")
+        await until(lambda: is_whole(head, 3), "all is well")
         this = fault(load, f"node cut off for {away_s:.0f} s")
         third.cut_off()
         await this.told(lambda: not is_ready_inside(third), "it is not ready")
         await this.told(lambda: unreachable(head), "others name its actors")
         await this.moved_are_live()
-        await until(lambda: is_whole(head, 2), 60, "all is well without it")
+        await until(lambda: is_whole(head, 2), "all is well without it")
         this.others_notice_nothing()
         await asyncio.sleep(max(this.since + away_s - monotonic(), 0))
 
@@ -221,13 +221,13 @@ async def test_a_node_is_frozen_until_ray_has_given_it_up(
     """Ray takes it for dead while its actors still reach everybody, or as soon as they go on."""
     head, second, third = site.machines
     async with serving(site, second, third, DOORSTEP_CONSUMERS=CONSUMERS), trial(site, names) as load:
-        await until(lambda: is_whole(head, 3), 60, "all is well")
+        await until(lambda: is_whole(head, 3), "all is well")
         what = "raylet" if names_frozen == ["raylet"] else "machine"
         frozen = [process for name in names_frozen for process in third.processes(name)]
         this = fault(load, f"{what} frozen")
         for process in frozen:
             process.suspend()
-        await until(lambda: is_whole(head, 2), 60, "all is well without it")
+        await until(lambda: is_whole(head, 2), "all is well without it")
         this.figure("all is well without it", monotonic() - this.since)
         await this.moved_are_live()
         this.others_notice_nothing()
@@ -251,7 +251,7 @@ async def test_clients_of_a_node_that_reaches_nobody_else_are_sent_elsewhere(
     head, second, third = site.machines
     others = (site.us, head.address, second.address)
     async with serving(site, second, third, DOORSTEP_CONSUMERS=CONSUMERS), trial(site, names) as load:
-        await until(lambda: is_whole(head, 3), 60, "all is well")
+        await until(lambda: is_whole(head, 3), "all is well")
         this = fault(load, "node reaches its clients only")
         third.lose(*others)
         await this.told(lambda: not is_ready_inside(third), "it is not ready")
@@ -281,7 +281,7 @@ async def test_one_node_after_the_other_gets_another_version_of_the_code(
             ("third node", third, head, NODE_S),
             ("head", head, second, 60.0),
         ):
-            await until(lambda: len(cells(witness)) == 3, 60, "three cells")  # noqa: B023
+            await until(lambda: len(cells(witness)) == 3, "three cells")  # noqa: B023
             this = fault(load, f"{name} drained and gone")
             await asyncio.to_thread(site.doorstep, machine, "drain", "--over", "4s")
             assert not consumers_on(machine, witness)
@@ -295,7 +295,7 @@ async def test_one_node_after_the_other_gets_another_version_of_the_code(
             joined = fault(load, f"{name} has joined")
             await joined.told(lambda: is_ready(machine), "ready after `ray start`", most_s)  # noqa: B023
             back.others_notice_nothing()
-        await until(lambda: is_whole(second, 3), LONGEST_S, "all is well")
+        await until(lambda: is_whole(second, 3), "all is well", LONGEST_S)
         assert versions(second) == {"9.9.9"}
         await load.check()
 
@@ -303,7 +303,7 @@ async def test_one_node_after_the_other_gets_another_version_of_the_code(
 async def test_consumers_of_a_drained_node_go_to_others(site: Site, names: Names) -> None:
     head, second, _ = site.machines
     async with serving(site, second), trial(site, names) as load:
-        await until(lambda: is_whole(head, 2), 60, "all is well")
+        await until(lambda: is_whole(head, 2), "all is well")
         await asyncio.to_thread(site.doorstep, second, "drain", "--over", "2s")
         assert not consumers_on(second, head)
         assert [is_ready(machine) for machine in (head, second)] == [True, False]
@@ -315,7 +315,7 @@ async def test_a_holder_and_a_consumer_are_frozen_for_half_a_minute(
 ) -> None:
     head, second, _ = site.machines
     async with serving(site, second), trial(site, names) as load:
-        await until(lambda: is_whole(head, 2), 60, "all is well")
+        await until(lambda: is_whole(head, 2), "all is well")
         for kind in ("Holder", "Consumer"):
             name = f"ray::{kind}Process"
             frozen, *_ = [each for machine in (second, head) for each in machine.processes(name)]

@@ -18,7 +18,6 @@ from tests.support.publisher import Publisher
 from tests.support.records import TEACHER_TOPIC, teacher_notification
 
 PER_SECOND = 300
-_LAST_S = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ class Trial:
         kept = Counter(wire.key.decode() for wire in self._publisher.acknowledged)
         events = [kept[key] for key in self._keys]
         for device, user in self._each_device():
-            await device.wait_for(events[user], _LAST_S)
+            await device.wait_for(events[user])
         assert exactness(events, self.received()) == Exactness(sum(events) * DEVICES, sum(events) * DEVICES)
         assert [device.journal.resets for device in self.devices if device.journal.resets] == []
 
@@ -156,7 +155,7 @@ async def trial(site: Site, names: Names) -> AsyncIterator[Trial]:
             running = Trial(site, names, devices, watched)
             try:
                 for device in devices:
-                    await device.wait_for(1, _LAST_S)
+                    await device.wait_for(1)
                 yield running
             finally:
                 await running.stop()

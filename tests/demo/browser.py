@@ -10,7 +10,8 @@ from typing import Any
 
 from doorstep.development.processes import ServerProcess
 from tests.support.components import missing, used
-from tests.support.remote import WAIT_S, PageError, RemoteBrowser, RemoteTab, save
+from tests.support.remote import PageError, RemoteBrowser, RemoteTab, save
+from tests.support.waiting import PATIENCE_S
 
 _FLAGS = (
     "--headless",
@@ -33,7 +34,7 @@ class Tab(RemoteTab):
         self._browser = browser
         self._session = session
 
-    async def call(self, method: str, wait_s: float = WAIT_S, **parameters: Any) -> dict[str, Any]:
+    async def call(self, method: str, wait_s: float = PATIENCE_S, **parameters: Any) -> dict[str, Any]:
         """A command of the protocol. Raises `PageError` with what the browser says."""
         return await self._browser.call(method, self._session, wait_s, **parameters)
 
@@ -46,7 +47,7 @@ class Tab(RemoteTab):
     async def load_again(self) -> None:
         await self.call("Page.reload")
 
-    async def evaluate(self, expression: str, wait_s: float = WAIT_S) -> Any:
+    async def evaluate(self, expression: str, wait_s: float = PATIENCE_S) -> Any:
         flags: dict[str, Any] = {"awaitPromise": True, "returnByValue": True, "userGesture": True}
         answer = await self.call("Runtime.evaluate", wait_s, expression=expression, **flags)
         if "exceptionDetails" in answer:
@@ -134,7 +135,7 @@ async def chromium(directory: Path, *flags: str) -> AsyncIterator[Browser]:
             process.wait_until,
             lambda: port_file.exists() and "/devtools/" in port_file.read_text(),
             what="Chromium",
-            timeout_s=WAIT_S,
+            timeout_s=PATIENCE_S,
         )
         port, path = port_file.read_text().split()
         async with Browser.at(f"ws://127.0.0.1:{port}{path}") as browser:

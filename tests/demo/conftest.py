@@ -20,8 +20,7 @@ from doorstep.demo.services import running_services
 from doorstep.demo.stream import create_topics
 from doorstep.demo.wire import TOPICS
 from tests.support.servers import KafkaServer
-
-WAIT_S = 20.0
+from tests.support.waiting import PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class Caller:
     async def settled(self, batch_id: str, files: int) -> dict[str, Any]:
         """The status of a batch, once this many files of it are settled. (It is "ready" as soon as that many
         are as essays were expected: with more files than essays, some may still be on their way.)"""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 body = (await self.get(f"/v1/batches/{batch_id}/status")).body
                 if body.get("completed_essay_count", 0) + body.get("failed_essay_count", 0) >= files:
@@ -127,7 +126,7 @@ class Tape:
 
     async def records(self, batch_id: str, count: int) -> Sequence[ConsumerRecord]:
         """The records about a batch, once there are `count` of them."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while len(found := [one for one in self._records if batch_id in str(one.value)]) < count:
                 for records in (await self._consumer.getmany(timeout_ms=200)).values():
                     self._records.extend(records)

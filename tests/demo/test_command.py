@@ -11,9 +11,6 @@ import pytest
 from tests.conftest import KafkaFactory, ValkeyFactory
 from tests.demo.command import START_S, STOP_S, DemoCommand
 
-pytestmark = pytest.mark.timeout(2 * START_S)
-
-
 Command = Callable[..., DemoCommand]
 
 
@@ -64,7 +61,6 @@ def test_ctrl_c_ends_all_of_it(command: Command) -> None:
     assert took_s < STOP_S
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("after_s", [0.0, 5.0])
 def test_sigterm_while_it_starts_ends_all_of_it(command: Command, after_s: float) -> None:
     """However long that takes: the start of Ray itself cannot be interrupted."""

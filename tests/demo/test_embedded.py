@@ -18,6 +18,7 @@ from doorstep.demo.stream import Publisher, following, producing
 from doorstep.demo.wire import TOPICS, Message, Trace
 from doorstep.development.ports import is_open
 from doorstep.development.processes import ServerProcess
+from tests.support.waiting import PATIENCE_S
 
 _DIES = """
 import asyncio, os, signal
@@ -58,7 +59,7 @@ async def test_kafka_serves_producers_and_several_readers_at_once() -> None:
         ):
             for number in range(100):
                 await Publisher(producer, "test").publish(TOPICS[0], "key", {"number": number}, Trace("c"))
-            await asyncio.wait_for(done.wait(), 10)
+            await asyncio.wait_for(done.wait(), PATIENCE_S)
     assert seen == [list(range(100))] * 2
     assert not is_open(port_of(address))
 
@@ -84,7 +85,7 @@ async def test_valkey_goes_down_with_the_process_that_runs_it(tmp_path: Path) ->
     process = ServerProcess([sys.executable, "-c", _DIES], log=tmp_path / "log")
     process.start()
     await asyncio.to_thread(
-        process.wait_until, lambda: "redis://" in process.output(), what="the process", timeout_s=20
+        process.wait_until, lambda: "redis://" in process.output(), what="the process", timeout_s=PATIENCE_S
     )
     port = urlsplit(process.output()).port
     assert port is not None

@@ -10,12 +10,10 @@ import pytest
 
 from doorstep.development.valkey import ValkeyProcess
 from tests.demo.browser import Tab
-from tests.demo.command import START_S, DemoCommand
+from tests.demo.command import DemoCommand
 from tests.frontend.conftest import ARTIFACTS, BROWSERS, what_axe_finds
 from tests.frontend.middlebox import Middlebox, Mode
 from tests.support.remote import RemoteBrowser, RemoteTab
-
-pytestmark = pytest.mark.timeout(2 * START_S)
 
 ASTRID, JONAS, MIRA = "teacher-astrid-berg", "teacher-jonas-ekstrom", "teacher-mira-haddad"
 

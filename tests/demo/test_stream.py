@@ -7,9 +7,9 @@ import pytest
 from doorstep.config.settings import KafkaSettings
 from doorstep.demo.stream import PARTITIONS, Publisher, create_topics, following, producing
 from doorstep.demo.wire import Message, Trace
-from tests.demo.conftest import WAIT_S
 from tests.support.names import Names
 from tests.support.servers import KafkaServer
+from tests.support.waiting import PATIENCE_S
 
 TRACE = Trace("0b8f3a52-8d2f-4e0c-9a1d-2f1f5a0b7c11")
 
@@ -26,7 +26,7 @@ class Notebook:
         self._more.set()
 
     async def has(self, count: int) -> list[int]:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.numbers) < count:
                 self._more.clear()
                 await self._more.wait()
@@ -80,7 +80,7 @@ async def test_what_a_handler_raises_ends_the_body(settings: KafkaSettings, name
     with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="cannot take")):
         async with producing(settings) as producer, following(settings, [names.topic()], fail):
             await Publisher(producer, "test").publish(names.topic(), "key", {}, TRACE)
-            await asyncio.sleep(WAIT_S)
+            await asyncio.sleep(PATIENCE_S)
 
 
 async def test_what_the_body_raises_comes_out_as_it_is(settings: KafkaSettings, names: Names) -> None:

@@ -47,7 +47,7 @@ class Load:
         assert self.publisher.failed == []
         for which, browser in enumerate(self.browsers):
             numbers = list(range(which, self.sent, USERS))
-            await browser.wait_for(len(numbers), 40)
+            await browser.wait_for(len(numbers))
             assert [n["data"]["number"] for n in browser.journal.notifications] == numbers
             assert browser.journal.seqs == list(range(1, len(numbers) + 1))
             assert browser.journal.resets == []

@@ -25,7 +25,7 @@ OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 def service(launch: Launch) -> Iterator[Service]:
     """One for all tests here, with a canary; it is ready when that has come."""
     with launch(DOORSTEP_CANARY__INTERVAL_S="0.5", DOORSTEP_CANARY__TIMEOUT_S="4") as service:
-        service.process.wait_until(lambda: _is_canary_up(service), what="a canary", timeout_s=60)
+        service.wait_until(lambda: _is_canary_up(service), "a canary")
         yield service
 
 
@@ -77,7 +77,7 @@ def test_an_outage_is_known_by_its_canary(service: Service) -> None:
     holder.suspend()
     try:
         canary = ("gateway", "canary")
-        service.process.wait_until(lambda: canary in service.troubles(), what="a lost canary", timeout_s=30)
+        service.wait_until(lambda: canary in service.troubles(), "a lost canary")
         assert service.troubles()[canary]["reason"]
         assert not _is_canary_up(service)
     finally:
@@ -106,12 +106,10 @@ def test_the_command_tells_people(service: Service) -> None:
 def test_an_actor_that_dies_is_seen_and_every_line_is_json(service: Service) -> None:
     (holder,) = service.actors("Holder")
     holder.kill()
-    service.process.wait_until(lambda: "holder-0" in _restarted(service), what="a restart", timeout_s=60)
+    service.wait_until(lambda: "holder-0" in _restarted(service), "a restart")
     service.wait_until_ready()
-    service.process.wait_until(
-        lambda: any(f"Worker PID: {holder.pid} " in text for text in _of_ray(service)),
-        what="what Ray says of it",
-        timeout_s=30,
+    service.wait_until(
+        lambda: any(f"Worker PID: {holder.pid} " in text for text in _of_ray(service)), "what Ray says of it"
     )
     lines = _lines(service)
     assert all({"actor", "level", "event", "timestamp"} <= set(line) for line in lines)

@@ -48,12 +48,12 @@ async def test_an_event_reaches_all_devices_of_its_user_and_nobody_else(
             metadata={"traceparent": traceparent},
         )
         publisher.send_all([slot])
-        await laptop.wait_for(1, 10)
+        await laptop.wait_for(1)
         publisher.send_all([validation_failed(batch, "file-2")])
-        await laptop.wait_for(2, 10)
+        await laptop.wait_for(2)
         publisher.send_all([teacher_notification(teacher, {"message": "Klart"})])
-        await laptop.wait_for(3, 10)
-        await phone.wait_for(3, 10)
+        await laptop.wait_for(3)
+        await phone.wait_for(3)
 
     assert laptop.journal.notifications == phone.journal.notifications
     assert stranger.journal.notifications == []
@@ -90,8 +90,8 @@ async def test_resuming_polling_and_listening_give_the_same_sequence(
                 shaky.cut()
             await asyncio.sleep(0.002)
         await asyncio.to_thread(publisher.flush)
-        await steady.wait_for(200, 20)
-        await shaky.wait_for(200, 20)
+        await steady.wait_for(200)
+        await shaky.wait_for(200)
     polled = await asyncio.to_thread(_poll_all, service, teacher, start)
 
     assert [n["data"]["number"] for n in steady.journal.notifications] == list(range(200))
@@ -108,7 +108,7 @@ async def test_a_cursor_that_can_not_be_continued_is_reset(
     async with Browser(service.address, teacher) as device:
         first = device.cursor
         publisher.send_all(teacher_notification(teacher, {"number": number}) for number in range(600))
-        await device.wait_for(600, 20)
+        await device.wait_for(600)
         head = device.cursor
     assert first is not None
     assert head is not None

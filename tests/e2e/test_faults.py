@@ -38,11 +38,11 @@ async def stream(publisher: Publisher, names: Names, first: int, count: int, per
         publisher.send(teacher_notification(names.user(number % USERS), {"number": number}))
 
 
-async def check(browsers: Sequence[Browser], events: int, within_s: float = 40) -> None:
+async def check(browsers: Sequence[Browser], events: int) -> None:
     """Every browser has its share, in order, once."""
     for which, browser in enumerate(browsers):
         numbers = list(range(which, events, USERS))
-        await browser.wait_for(len(numbers), within_s)
+        await browser.wait_for(len(numbers))
         assert [n["data"]["number"] for n in browser.journal.notifications] == numbers
         assert browser.journal.seqs == list(range(1, len(numbers) + 1))
         assert browser.journal.resets == []
@@ -64,7 +64,7 @@ async def test_holders_and_consumers_killed_in_the_middle(
             await asyncio.to_thread(service.kill, kind)
         await publishing
         await asyncio.to_thread(publisher.flush)
-        await check(browsers, 5000, 60)
+        await check(browsers, 5000)
         assert publisher.failed == []
         assert any(browser.journal.connects > 1 for browser in browsers)
         await asyncio.to_thread(service.wait_until_ready)
@@ -100,9 +100,7 @@ async def test_redis_loses_everything_while_clients_are_connected(
     async with browsers_of(service, names) as browsers:
         await stream(publisher, names, 0, 6000, 3000)
         await check(browsers, 6000)
-        await asyncio.to_thread(
-            service.process.wait_until, lambda: _all_committed(service), what="all commits", timeout_s=20
-        )
+        await asyncio.to_thread(service.wait_until, lambda: _all_committed(service), "all commits")
         with redis.Redis.from_url(store.url) as client:
             await asyncio.to_thread(client.flushall)
         await stream(publisher, names, 6000, USERS, 3000)
@@ -125,7 +123,7 @@ async def _troubles(service: Service, *those: tuple[str, str]) -> dict[tuple[str
         found = service.troubles()
         return all(each in found and found[each]["state"] == "open" for each in those)
 
-    await asyncio.to_thread(service.process.wait_until, told, what=f"{those} in /status", timeout_s=30)
+    await asyncio.to_thread(service.wait_until, told, f"{those} in /status")
     return await asyncio.to_thread(service.troubles)
 
 
@@ -161,10 +159,9 @@ async def test_a_holder_that_cannot_listen_dies_loudly_until_it_can(
     place.mkdir()
     await asyncio.to_thread(service.kill, "Holder")
     await asyncio.to_thread(
-        service.process.wait_until,
+        service.wait_until,
         lambda: service.process.log.read_text().count("main_task_over") >= 2,
-        what="a holder that dies again and again",
-        timeout_s=30,
+        "a holder that dies again and again",
     )
     assert f"can't listen at {place}" in service.process.log.read_text()
     assert not service.is_ready()

@@ -116,7 +116,7 @@ def names_ray(service: Service) -> bool:
 async def sees(service: Service, user_id: str, count: int) -> bool:
     """Whether a user is sent as many notifications from now on."""
     async with Browser(service.address, user_id) as browser:
-        await browser.wait_for(count, 10)
+        await browser.wait_for(count)
     return len(browser.journal.notifications) >= count
 
 
@@ -136,7 +136,7 @@ def test_the_only_node_is_everybodys_home_by_the_name_of_its_host(service: Servi
     home = public_name("", socket.gethostname())
     mine = urllib.request.Request(url, headers={"Authorization": f"Bearer {token_for('anna')}"})
     wanted = {"url": f"wss://{home}.school.test/v1/ws"}
-    service.process.wait_until(lambda: _json_at(mine) == wanted, what="a home", timeout_s=10)
+    service.wait_until(lambda: _json_at(mine) == wanted, "a home")
     assert _json_at(url) == {"url": f"ws://{service.address}/v1/ws"}
     (holder,) = (actor for name, actor in service.status()["actors"].items() if name.startswith("holder-"))
     assert holder["slots"] == SLOTS
@@ -147,13 +147,12 @@ def _json_at(where: str | urllib.request.Request) -> object:
         return json.loads(answer.read())
 
 
-@pytest.mark.timeout(240)
 def test_an_outage_of_its_control_plane_is_named_and_costs_nothing(service: Service) -> None:
     (node,) = {node_of(name) for name in pids(service)} - {HERE}
     away = control_plane()
     away.suspend()
     try:
-        service.process.wait_until(lambda: names_ray(service), what="`ray` in /status", timeout_s=20)
+        service.wait_until(lambda: names_ray(service), "`ray` in /status")
         assert service.probe("/livez") == 200
         assert asyncio.run(sees(service, f"doorstep-canary.{node}", 2))
     finally:
@@ -161,7 +160,6 @@ def test_an_outage_of_its_control_plane_is_named_and_costs_nothing(service: Serv
     service.wait_until_ready()
 
 
-@pytest.mark.timeout(240)
 async def test_a_node_is_drained_over_a_while_and_takes_sockets_again(service: Service) -> None:
     (node,) = {node_of(name) for name in pids(service)} - {HERE}
     unknown = await asyncio.to_thread(service.run, "drain", "nowhere", "--over", "3s")
@@ -176,10 +174,9 @@ async def test_a_node_is_drained_over_a_while_and_takes_sockets_again(service: S
         assert done.returncode == 0, done.stdout + done.stderr
         assert service.probe("/readyz") == 503
         await asyncio.to_thread(
-            service.process.wait_until,
+            service.wait_until,
             lambda: service.status()["actors"][f"holder-0@{node}"]["connections"] == 0,
-            what="no connections",  # which /status learns a moment later
-            timeout_s=30,
+            "no connections",  # which /status learns a moment later
         )
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", service.port)
@@ -208,7 +205,6 @@ def test_another_spec_is_shown_and_another_fleet_refused(service: Service) -> No
     assert pids(service) == before
 
 
-@pytest.mark.timeout(240)
 def test_the_same_actors_are_adopted_and_left_and_others_refused(service: Service) -> None:
     first = pids(service)
     os.kill(service.process.pid, signal.SIGKILL)
@@ -237,7 +233,6 @@ async def probe(service: Service) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.timeout(240)
 async def test_all_actors_are_replaced_and_nobody_is_refused(
     service: Service, publisher: Publisher, names: Names, record_figure: FigureRecorder
 ) -> None:
@@ -266,7 +261,6 @@ async def test_all_actors_are_replaced_and_nobody_is_refused(
     await until(lambda: not any(map(psutil.pid_exists, before.values())))
 
 
-@pytest.mark.timeout(240)
 async def test_who_connects_while_a_killed_gateway_is_restarted_waits_for_it(service: Service) -> None:
     """Only who was just let in is cut off."""
     before = await asyncio.to_thread(pids, service)
@@ -275,19 +269,17 @@ async def test_who_connects_while_a_killed_gateway_is_restarted_waits_for_it(ser
     )
     heir = psutil.Process(before[holder])
     await asyncio.to_thread(
-        service.process.wait_until,
+        service.wait_until,
         lambda: service.port in {each.laddr.port for each in heir.net_connections()},
-        what="an heir",
-        timeout_s=10,
+        "an heir",
     )
     async with visitors_of(service) as visitors:
         killed = time.monotonic()
         os.kill(before[gateway], signal.SIGKILL)
         await asyncio.to_thread(
-            service.process.wait_until,
+            service.wait_until,
             lambda: pids(service).get(gateway, before[gateway]) != before[gateway],
-            what="another gateway",
-            timeout_s=30,
+            "another gateway",
         )
     assert [why for _, why in visitors.failed if "Refused" in why] == []
     assert [why for came, why in visitors.failed if came > killed] == []
@@ -308,7 +300,7 @@ def test_a_serve_that_looks_for_a_ray_that_is_not_there_can_be_stopped(
     service = Service(tmp_path, nobody, f"redis://{nobody}", names.group(), {**ray, **misspelt})
     service.process.start()
     looking = '"ray_away"'
-    service.process.wait_until(lambda: looking in service.process.output(), what=looking, timeout_s=60)
+    service.wait_until(lambda: looking in service.process.output(), looking)
     os.kill(service.process.pid, ending)
     assert service.process.wait(10) == 0
     assert '"stopped"' in service.process.output()

@@ -59,7 +59,7 @@ async def test_poison_never_stops_a_partition(
             publisher.tombstone(TEACHER_TOPIC, b"tombstone")
         publisher.send(teacher_notification(teacher, {"number": len(poison)}), partition=3)
         await asyncio.to_thread(publisher.flush)
-        await browser.wait_for(len(poison) + 1, 20)
+        await browser.wait_for(len(poison) + 1)
     assert [n["data"]["number"] for n in browser.journal.notifications] == list(range(len(poison) + 1))
     letters = await asyncio.to_thread(read_dead_letters, broker.bootstrap, DEAD_LETTERS, len(poison))
     assert {(letter.key or b"").decode(): letter.reason for letter in letters} == {

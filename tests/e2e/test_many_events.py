@@ -83,10 +83,8 @@ async def test_each_log_and_each_client_has_exactly_what_was_promised(
     assert publisher.failed == []
 
     for browser in [*browsers, *second_devices]:
-        await browser.wait_for(len(expected[browser.user_id]), 60)
-    letters = await asyncio.to_thread(
-        read_dead_letters, broker.bootstrap, dead_letter_topic, len(orphans), 60
-    )
+        await browser.wait_for(len(expected[browser.user_id]))
+    letters = await asyncio.to_thread(read_dead_letters, broker.bootstrap, dead_letter_topic, len(orphans))
     for browser in [*browsers, *second_devices]:
         await browser.close()
 

@@ -65,7 +65,6 @@ def partition_of(load: Load, which: int) -> int:
     return load.publisher.partitions[load.users[which].encode()]
 
 
-@pytest.mark.timeout(240)
 async def test_from_one_to_four_to_two_only_those_move_whose_partitions_or_slots_do(
     service: Service, publisher: Publisher, names: Names, broker: KafkaServer, record_figure: FigureRecorder
 ) -> None:
@@ -76,7 +75,7 @@ async def test_from_one_to_four_to_two_only_those_move_whose_partitions_or_slots
     ):
         slots = [slot_of(user) for user in load.users]
         for browser in load.browsers:
-            await browser.wait_for(1, 20)
+            await browser.wait_for(1)
         began = monotonic()
         for after in (4, 2):
             await scale(service, consumers=after)
@@ -134,8 +133,8 @@ async def test_a_spec_that_redis_lost_is_written_again_and_stops_nobody(
     before = service.status()
     with redis.Redis.from_url(store.url) as client:
         client.flushall()
-        service.process.wait_until(lambda: client.keys("*record*"), what="the spec", timeout_s=10)
-    service.wait_until_ready(within_s=60)
+        service.wait_until(lambda: client.keys("*record*"), "the spec")
+    service.wait_until_ready()
     after = service.status()
     assert after["spec"] == before["spec"]
     assert {name: actor["process"] for name, actor in after["actors"].items()} == {

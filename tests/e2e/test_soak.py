@@ -135,7 +135,7 @@ class Soak:
                 chance.choice(living).kill()
 
 
-@pytest.mark.timeout(SOAK_S + 240)
+@pytest.mark.timeout(SOAK_S + 480)
 async def test_nothing_is_lost_or_grows_whoever_is_killed(
     serve: ServiceFactory,
     store: ValkeyServer,

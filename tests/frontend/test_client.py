@@ -383,7 +383,6 @@ BEHIND: Mapping[Callable[[World], Awaitable[None]], Sequence[str]] = {
 """What goes wrong behind the gateway's door, for all pages at once, and why they load their state then."""
 
 
-@pytest.mark.timeout(240)
 async def test_whatever_fails_every_page_ends_in_the_state_of_ras(
     world: World, record_figure: FigureRecorder, request: pytest.FixtureRequest
 ) -> None:
@@ -524,7 +523,6 @@ async def windows(
         yield made
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.usefixtures("without_coverage")
 async def test_users_with_many_tabs_see_events_in_the_one_in_front_and_have_one_connection_each(
     windows: Mapping[Middlebox, Sequence[Lane]],
@@ -563,7 +561,6 @@ def drowsy_chromium(directory: Path) -> contextlib.AbstractAsyncContextManager[R
     return chromium(directory, "--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/1")
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("start", [chromium, drowsy_chromium, firefox])
 async def test_a_connection_that_a_hidden_tab_loses_makes_the_seen_one_no_later(
     start: Callable[[Path], contextlib.AbstractAsyncContextManager[RemoteBrowser]],

@@ -15,13 +15,12 @@ import pytest
 
 from doorstep.development.ports import free_port, is_open
 from doorstep.development.processes import ServerProcess
-from tests.demo.command import START_S, DemoCommand
+from tests.demo.command import DemoCommand
 from tests.frontend.conftest import ARTIFACTS, FRONTEND, npm, what_axe_finds
 from tests.frontend.guide import GUIDE, Block, Project, blocks_of, section
 from tests.support.pace import slowness
 from tests.support.remote import RemoteBrowser, RemoteTab
-
-pytestmark = pytest.mark.timeout(2 * START_S)
+from tests.support.waiting import PATIENCE_S
 
 QUICK_START = 2
 
@@ -79,7 +78,7 @@ class Vite:
 
     def __enter__(self) -> Self:
         self._process.start()
-        self._process.wait_until(lambda: is_open(self._port), what="Vite", timeout_s=30)
+        self._process.wait_until(lambda: is_open(self._port), what="Vite", timeout_s=PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:

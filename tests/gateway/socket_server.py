@@ -16,6 +16,7 @@ from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.upgrade import switching_protocols
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 from tests.gateway.wire import CLOSE, Got, frame, read_frame, upgrade
+from tests.support.waiting import PATIENCE_S
 
 ANSWER = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
 """As good as any where no client looks closer."""
@@ -135,7 +136,7 @@ class RawClient:
 
     async def next(self) -> Got:
         """The next frame."""
-        return await asyncio.wait_for(read_frame(self.reader), 10)
+        return await asyncio.wait_for(read_frame(self.reader), PATIENCE_S)
 
 
 @asynccontextmanager
@@ -151,7 +152,7 @@ async def raw_client(
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=sock, limit=4096 if small_buffers else 1 << 20)
     writer.write(head or upgrade())
-    answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
     try:
         yield RawClient(reader, writer, answer)
     finally:

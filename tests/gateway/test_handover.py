@@ -20,7 +20,7 @@ from doorstep.development.processes import ServerProcess
 from doorstep.gateway import handover
 from doorstep.gateway.handover import HandoverError, NoAnswerError, Parcel, Receiver, Sender
 from doorstep.gateway.unix_listener import NotPrivateError
-from tests.support.waiting import a_while, until
+from tests.support.waiting import PATIENCE_S, a_while, until
 
 # A socket that is left to the garbage collector counts as forgotten.
 pytestmark = pytest.mark.filterwarnings(
@@ -86,7 +86,7 @@ async def receiver_process(directory: Path, mode: str = "greets") -> AsyncIterat
     process.start()
     try:
         is_ready = partial(_says_ready, process)
-        await asyncio.to_thread(process.wait_until, is_ready, what="receiver", timeout_s=30)
+        await asyncio.to_thread(process.wait_until, is_ready, what="receiver", timeout_s=PATIENCE_S)
         yield process
     finally:
         process.kill()
@@ -106,7 +106,7 @@ async def greeting(client: socket.socket) -> bytes:
     """What a client reads up to the first line's end; nothing if its connection ends."""
     client.setblocking(False)
     with suppress(ConnectionError):
-        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 100), 10)
+        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 100), PATIENCE_S)
     return b""
 
 
@@ -245,9 +245,9 @@ async def test_who_waits_learns_that_the_receiver_died_right_after_another_answe
         connection, _ = listener.accept()
         connection.send(struct.pack("!IB", 1, 0))
         connection.close()
-        await asyncio.wait_for(waiting[0], 5)
+        await asyncio.wait_for(waiting[0], PATIENCE_S)
         with pytest.raises(HandoverError, match="is gone"):
-            await asyncio.wait_for(waiting[1], 5)
+            await asyncio.wait_for(waiting[1], PATIENCE_S)
 
 
 async def test_no_more_wait_than_can_be_helped(
@@ -268,7 +268,7 @@ async def test_no_answer_is_waited_for_longer_than_asked(private_directory: Path
     with deaf_listener(private_directory), tcp_pair() as (server, client):
         sender = Sender(private_directory / "holder")
         with pytest.raises(NoAnswerError, match="no answer in time"):
-            await asyncio.wait_for(sender.hand_over(server, parcel(), 0.05), 5)
+            await asyncio.wait_for(sender.hand_over(server, parcel(), 0.05), PATIENCE_S)
         server.send(b"still ours")
         assert client.recv(10) == b"still ours"
         sender.close()
@@ -482,7 +482,7 @@ async def test_a_new_sender_waits_until_a_receiver_has_descriptors_again(private
             await asyncio.sleep(0.3)
             assert not waiting.done()
             await toggle_limit(process, "free")
-            await asyncio.wait_for(waiting, 20)
+            await asyncio.wait_for(waiting, PATIENCE_S)
             assert await greeting(client) == b"hello teacher-1\n"
             sender.close()
 
@@ -541,7 +541,7 @@ async def test_whoever_is_killed_when_every_client_is_greeted_once_or_cut_off(
             await asyncio.sleep(rng.random() * 0.03)
             process.kill()
         async with receiver_process(private_directory):
-            results += await asyncio.wait_for(visits, 20)
+            results += await asyncio.wait_for(visits, PATIENCE_S)
     sender.close()
     assert all(seen in (b"", f"hello {name}\n".encode()) for name, seen in results)
     assert sum(seen != b"" for _, seen in results) >= len(results) // 2
@@ -569,7 +569,7 @@ async def test_who_gives_up_waiting_for_a_frozen_receiver_gets_nobody_elses_sock
                 pairs[index][0].close()
             strangers = [stack.enter_context(tcp_pair()) for _ in range(30)]
             process.signal(signal.SIGCONT)
-            await asyncio.wait_for(asyncio.gather(*tasks[1::2]), 10)
+            await asyncio.wait_for(asyncio.gather(*tasks[1::2]), PATIENCE_S)
             for index in range(1, 60, 2):
                 assert await greeting(pairs[index][1]) == f"hello user-{index}\n".encode()
             for index in range(0, 60, 2):

@@ -13,7 +13,7 @@ from doorstep.gateway.poll import Lingering, PollConnection
 from doorstep.gateway.problem import Problem
 from doorstep.gateway.traffic import Traffic
 from tests.gateway.wire import Answer, parse_answer
-from tests.support.waiting import a_while
+from tests.support.waiting import PATIENCE_S, a_while
 
 
 class Visit:
@@ -47,14 +47,16 @@ class Visit:
     async def answer(self) -> Answer:
         """What the client reads up to the end; it then closes too."""
         data = b""
-        while piece := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.client, 1 << 20), 5):
+        while piece := await asyncio.wait_for(
+            asyncio.get_running_loop().sock_recv(self.client, 1 << 20), PATIENCE_S
+        ):
             data += piece
         self.client.close()
         return parse_answer(data)
 
     async def end(self) -> None:
         """Wait until the connection is gone, which is told once."""
-        await asyncio.wait_for(self.gone.wait(), 5)
+        await asyncio.wait_for(self.gone.wait(), PATIENCE_S)
         assert self.times_gone == 1
 
 
@@ -114,7 +116,7 @@ async def test_a_client_that_leaves_is_told_of() -> None:
 async def test_a_client_that_closed_its_side_gets_its_answer_and_the_connection_ends() -> None:
     async with visit() as visiting:
         visiting.client.shutdown(socket.SHUT_WR)
-        await asyncio.wait_for(visiting.half_closed.wait(), 5)
+        await asyncio.wait_for(visiting.half_closed.wait(), PATIENCE_S)
         assert not visiting.gone.is_set()
         visiting.connection.answer(200, b"x" * 300_000)
         assert (await visiting.answer()).body == b"x" * 300_000
@@ -132,7 +134,7 @@ async def test_an_answer_at_the_end_of_the_clients_side_is_sent() -> None:
 async def test_a_client_that_left_before_its_answer_is_gone_with_it() -> None:
     async with visit() as visiting:
         visiting.client.close()
-        await asyncio.wait_for(visiting.half_closed.wait(), 5)
+        await asyncio.wait_for(visiting.half_closed.wait(), PATIENCE_S)
         visiting.connection.answer(200, b"{}")
         await visiting.end()
 

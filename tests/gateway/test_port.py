@@ -25,7 +25,7 @@ from tests.gateway.node import AUTH, LARGE, EchoHolder, Node, running
 from tests.gateway.socket_server import page, raw_client
 from tests.gateway.test_handover import receiver_process
 from tests.gateway.wire import TEXT, Answer, Got, exchange, frame, parse_answer, request, token, upgrade
-from tests.support.waiting import a_while, until
+from tests.support.waiting import PATIENCE_S, a_while, until
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ async def _sent_without_end(writer: asyncio.StreamWriter, data: bytes) -> int:
 async def test_a_head_gets_the_head_of_an_answer(node: Node, target: str) -> None:
     async with open_client(node) as (reader, writer):
         writer.write(request(target, bearer(), method="HEAD"))
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
     assert answer.startswith(b"HTTP/1.1 ")
     assert answer.endswith(b"\r\n\r\n")
     assert b"\r\nContent-Length: " in answer
@@ -251,7 +251,7 @@ async def test_who_closes_its_side_after_the_request_gets_the_answer(node: Node,
     async with open_client(node) as (reader, writer):
         writer.write(request(target, bearer()))
         writer.write_eof()
-        answer = parse_answer(await asyncio.wait_for(reader.read(), 10))
+        answer = parse_answer(await asyncio.wait_for(reader.read(), PATIENCE_S))
     assert answer.status == (404 if target == "/nope" else 200)
 
 
@@ -259,7 +259,7 @@ async def test_an_answer_that_the_kernel_does_not_take_at_once_is_whole(node: No
     async with open_client(node) as (reader, writer):
         writer.write(request("/large"))
         await a_while(0.2)
-        assert len(parse_answer(await asyncio.wait_for(reader.read(), 10)).body) == LARGE
+        assert len(parse_answer(await asyncio.wait_for(reader.read(), PATIENCE_S)).body) == LARGE
 
 
 async def test_a_bug_is_a_problem_that_tells_no_secrets(node: Node) -> None:
@@ -546,7 +546,7 @@ async def test_a_frozen_holder_gets_no_say_after_the_refusal(private_directory: 
         assert (await _greeting(node, "first")) == b"hello first\n"
         holder.signal(signal.SIGSTOP)
         writer.write(upgrade("/v1/ws", bearer()))
-        answer = parse_answer(await asyncio.wait_for(reader.read(), 5))
+        answer = parse_answer(await asyncio.wait_for(reader.read(), PATIENCE_S))
         assert answer.json["code"] == "holder_unavailable"
         holder.signal(signal.SIGCONT)
         assert (await _greeting(node, "second")) == b"hello second\n"
@@ -565,7 +565,7 @@ async def open_client(node: Node) -> AsyncIterator[tuple[asyncio.StreamReader, a
 async def _greeting(node: Node, name: str) -> bytes:
     async with open_client(node) as (reader, writer):
         writer.write(upgrade("/v1/ws", bearer(name)))
-        return await asyncio.wait_for(reader.readline(), 10)
+        return await asyncio.wait_for(reader.readline(), PATIENCE_S)
 
 
 # Clients that mean ill.
@@ -587,7 +587,7 @@ async def test_a_head_that_trickles_is_refused_in_time(private_directory: Path) 
 
 async def test_a_connection_that_says_nothing_is_closed_without_a_word(private_directory: Path) -> None:
     async with running(private_directory, head_timeout_s=0.3) as node, open_client(node) as (reader, _):
-        assert await asyncio.wait_for(reader.read(), 20) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
 
 
 async def test_a_client_that_leaves_amid_its_head_leaves_nothing(
@@ -624,7 +624,7 @@ async def test_many_trickling_handshakes_cost_others_nothing(private_directory: 
             assert (await exchange(node.port, request("/v1/notifications", bearer()))).status == 200
             times.append(time.monotonic() - started)
         assert sorted(times)[98] < 1
-        ended = await asyncio.wait_for(asyncio.gather(*reading), 30)
+        ended = await asyncio.wait_for(asyncio.gather(*reading), PATIENCE_S)
         task.cancel()
         assert all(parse_answer(data).status in (400, 408) for data in ended)
         for _, writer in trickling:
@@ -689,7 +689,7 @@ async def test_without_free_descriptors_clients_wait(
             client.recv(1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, usual)
-    data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 10_000), 20)
+    data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 10_000), PATIENCE_S)
     assert data.startswith(b"HTTP/1.1 400 ")
     client.close()
     assert "".join(capfd.readouterr()).count("accept_failed") == 1
@@ -738,7 +738,7 @@ async def test_any_request_ends_in_an_answer_or_a_closed_connection(
             writer.write(request(target, *headers, method=method) + body)
             writer.write_eof()
             with suppress(ConnectionError):
-                data = await asyncio.wait_for(reader.read(), 10)
+                data = await asyncio.wait_for(reader.read(), PATIENCE_S)
                 assert data == b"" or data.startswith(b"HTTP/1.")
             assert node.holder.parcels == []
     assert {line["event"] for line in lines} <= {"request_refused"}  # and never a traceback

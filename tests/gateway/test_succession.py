@@ -16,7 +16,7 @@ from doorstep.development.processes import ServerProcess
 from doorstep.gateway import succession
 from doorstep.gateway.http_port import HttpPort, Request
 from doorstep.gateway.succession import Bequest, Heir, Inheritance, inheritance_at
-from tests.support.waiting import a_while, until
+from tests.support.waiting import PATIENCE_S, a_while, until
 
 pytestmark = pytest.mark.filterwarnings(
     "error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning"
@@ -50,7 +50,7 @@ class Generation:
             left.take()
 
     async def leave(self) -> None:
-        await asyncio.wait_for(self.taken.wait(), 5)
+        await asyncio.wait_for(self.taken.wait(), PATIENCE_S)
         await self.port.leave(5)
 
     async def stop(self) -> None:
@@ -71,7 +71,7 @@ async def first(path: Path) -> AsyncIterator[Generation]:
 async def ask(address: tuple[str, int], *, pause_s: float = 0) -> bytes:
     """The body of an answer, or what went wrong; the pause is in the middle of the request."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             reader, writer = await asyncio.open_connection(*address)
             writer.write(REQUEST[:9])
             await asyncio.sleep(pause_s)
@@ -246,7 +246,7 @@ async def dying_predecessor(path: Path) -> AsyncIterator[tuple[ServerProcess, tu
     process.start()
     try:
         await asyncio.to_thread(
-            process.wait_until, lambda: bool(process.output()), what="a port", timeout_s=30
+            process.wait_until, lambda: bool(process.output()), what="a port", timeout_s=PATIENCE_S
         )
         yield process, ("127.0.0.1", int(process.output()))
     finally:

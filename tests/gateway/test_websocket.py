@@ -13,7 +13,7 @@ from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 from tests.gateway.socket_server import ANSWER, Owner, page, raw_client, serving
 from tests.gateway.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Got, frame, upgrade
-from tests.support.waiting import a_while, until
+from tests.support.waiting import PATIENCE_S, a_while, until
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 300_000])
@@ -278,7 +278,7 @@ async def test_a_client_that_vanishes_is_told_of() -> None:
             client.send(frame(TEXT, b"half a")[:5])
             await client.writer.drain()
             client.writer.transport.abort()
-        await asyncio.wait_for(server.owners[0].closed.wait(), 5)
+        await asyncio.wait_for(server.owners[0].closed.wait(), PATIENCE_S)
         assert server.owners[0].told == ["closed"]
 
 
@@ -341,7 +341,7 @@ async def test_any_byte_after_a_ping_is_a_sign_of_life() -> None:
 async def test_a_client_that_says_nothing_is_cut_off() -> None:
     started = asyncio.get_running_loop().time()
     async with serving(FAST) as server, raw_client(server.port):
-        await asyncio.wait_for(server.owners[0].closed.wait(), 20)
+        await asyncio.wait_for(server.owners[0].closed.wait(), PATIENCE_S)
         assert asyncio.get_running_loop().time() - started > 0.98 * (
             FAST.ping_interval_s + FAST.ping_timeout_s
         )
@@ -350,7 +350,7 @@ async def test_a_client_that_says_nothing_is_cut_off() -> None:
 async def test_what_was_said_before_the_ping_does_not_count() -> None:
     async with serving(FAST) as server, raw_client(server.port) as client:
         client.send(frame(TEXT, b"x"))
-        await asyncio.wait_for(server.owners[0].closed.wait(), 20)
+        await asyncio.wait_for(server.owners[0].closed.wait(), PATIENCE_S)
 
 
 async def test_a_slow_reader_blocks_and_drains() -> None:
@@ -371,7 +371,7 @@ async def test_a_slow_reader_blocks_and_drains() -> None:
             assert (await client.next()).payload == b"x" * 1000
         client.send(frame(TEXT, b"read again"), CLOSED_1000)
         await client.frames()
-        await asyncio.wait_for(owner.closed.wait(), 5)
+        await asyncio.wait_for(owner.closed.wait(), PATIENCE_S)
         assert owner.told == ["blocked", "drained", b"read again", "closed"]
 
 
@@ -387,7 +387,7 @@ async def test_who_does_not_read_gets_no_more_answers(monkeypatch: pytest.Monkey
         owner = server.owners[0]
         for _ in range(200):
             client.writer.write(frame(PING, b"x" * 125) * 100)
-        await asyncio.wait_for(owner.blocked.wait(), 5)
+        await asyncio.wait_for(owner.blocked.wait(), PATIENCE_S)
         await a_while(0.5)
         assert owner.blocked.is_set()
         assert set(owner.told) <= {"blocked", "drained"}
@@ -464,7 +464,7 @@ async def test_bytes_before_the_101_are_kept_but_not_without_end() -> None:
     owner.socket = WebSocket(owner, SocketLimits(), Traffic())
     await asyncio.get_running_loop().connect_accepted_socket(lambda: owner.socket, ours)
     theirs.sendall(b"x" * 100_000)
-    await asyncio.wait_for(owner.closed.wait(), 5)
+    await asyncio.wait_for(owner.closed.wait(), PATIENCE_S)
     theirs.close()
 
 

@@ -14,6 +14,7 @@ from doorstep.gateway.traffic import Traffic
 from doorstep.gateway.websocket import SocketLimits, WebSocket
 from tests.gateway.socket_server import ANSWER, Owner
 from tests.gateway.wire import CONT, PING, TEXT, Got, frame, read_frame
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.patient
 
@@ -75,10 +76,10 @@ async def test_valid_messages_arrive_whole_and_in_order_however_they_are_cut(
     await send(client, [frame(8, b"\x03\xe8")])
     reader, writer = await asyncio.open_connection(sock=client)
     answers = []
-    while (answer := await asyncio.wait_for(read_frame(reader), 5)).opcode != 8:
+    while (answer := await asyncio.wait_for(read_frame(reader), PATIENCE_S)).opcode != 8:
         answers.append(answer)
     writer.close()
-    await asyncio.wait_for(owner.closed.wait(), 5)
+    await asyncio.wait_for(owner.closed.wait(), PATIENCE_S)
     assert owner.told == [*(text.encode() for text, _, _ in messages), "closed"]
     pongs = [
         ping for text, places, pings in messages for _ in cut(text.encode(), places)[1:] for ping in pings
@@ -107,7 +108,7 @@ async def test_any_bytes_end_in_messages_and_one_close(frames: list[bytes], plac
     owner, client = await opened(LIMITS)
     await send(client, cut(b"".join(frames), places))
     client.close()
-    await asyncio.wait_for(owner.closed.wait(), 5)
+    await asyncio.wait_for(owner.closed.wait(), PATIENCE_S)
     assert faults == []
     assert owner.told.count("closed") == 1
     assert owner.told[-1] == "closed"

@@ -25,7 +25,6 @@ def _lines(seed: int) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_seeds() -> None:
     done = _simulate("--count", SEEDS)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -44,7 +43,6 @@ def test_a_seed_is_always_the_same_run() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_what_is_broken_is_found() -> None:
     done = _simulate("--mutations")
     assert done.returncode == 0, done.stdout + done.stderr

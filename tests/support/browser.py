@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
 from tests.support.service import token_for
+from tests.support.waiting import PATIENCE_S
 
 
 @dataclass
@@ -79,9 +80,9 @@ class Browser:
         """Connect, and reconnect whenever the connection ends."""
         self._task = asyncio.create_task(self._run())
 
-    async def welcomed(self, within_s: float = 60) -> None:
+    async def welcomed(self) -> None:
         """Wait for its first welcome: what is published from then on comes to it. Raises `TimeoutError`."""
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(PATIENCE_S):
             await self._welcomed.wait()
 
     async def close(self) -> None:
@@ -97,9 +98,9 @@ class Browser:
         if self._socket is not None:
             self._socket.transport.abort()
 
-    async def wait_for(self, count: int, within_s: float) -> None:
-        """Wait until there are `count` notifications; returns after `within_s` in any case."""
-        deadline = monotonic() + within_s
+    async def wait_for(self, count: int) -> None:
+        """Wait until there are `count` notifications; returns after `PATIENCE_S` in any case."""
+        deadline = monotonic() + PATIENCE_S
         while len(self.journal.notifications) < count and (left := deadline - monotonic()) > 0:
             self._got_more.clear()
             with suppress(TimeoutError):

@@ -8,6 +8,8 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer
 
+from tests.support.waiting import PATIENCE_S
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -33,14 +35,14 @@ class DeadLetter:
         return self.headers["doorstep-source"].decode()
 
 
-def read_dead_letters(bootstrap: str, topic: str, count: int, within_s: float = 20) -> list[DeadLetter]:
+def read_dead_letters(bootstrap: str, topic: str, count: int) -> list[DeadLetter]:
     """At least `count` dead letters, or as many as come within the time; and whatever came with them."""
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": str(uuid4()), "auto.offset.reset": "earliest"}
     )
     consumer.subscribe([topic])
     letters: list[DeadLetter] = []
-    deadline = monotonic() + within_s
+    deadline = monotonic() + PATIENCE_S
     try:
         while monotonic() < deadline and len(letters) < count:
             letters += [_letter(message) for message in consumer.consume(500, 0.5) if message.error() is None]

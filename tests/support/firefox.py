@@ -10,9 +10,9 @@ from typing import Any
 
 from doorstep.development.processes import ServerProcess
 from tests.support.components import missing, used
-from tests.support.remote import WAIT_S, PageError, RemoteBrowser, RemoteTab, save
+from tests.support.remote import PageError, RemoteBrowser, RemoteTab, save
+from tests.support.waiting import PATIENCE_S
 
-_START_S = 60.0
 """A browser that starts beside other tests needs more time than for anything later."""
 
 _AS_JSON = "(async () => JSON.stringify(await (%s)))()"
@@ -45,7 +45,7 @@ class FirefoxTab(RemoteTab):
     async def load_again(self) -> None:
         await self.call("browsingContext.reload", wait="none")
 
-    async def evaluate(self, expression: str, wait_s: float = WAIT_S) -> Any:
+    async def evaluate(self, expression: str, wait_s: float = PATIENCE_S) -> Any:
         answer = await self._browser.call(
             "script.evaluate",
             wait_s=wait_s,
@@ -110,11 +110,11 @@ async def firefox(directory: Path) -> AsyncIterator[Firefox]:
             process.wait_until,
             lambda: listening.exists() and listening.read_text().rstrip().endswith("}"),
             what="Firefox",
-            timeout_s=_START_S,
+            timeout_s=PATIENCE_S,
         )
         port = json.loads(listening.read_text())["ws_port"]
         async with Firefox.at(f"ws://127.0.0.1:{port}/session") as browser:
-            session = await browser.call("session.new", wait_s=_START_S, capabilities={})
+            session = await browser.call("session.new", wait_s=PATIENCE_S, capabilities={})
             used["Firefox"] = session["capabilities"]["browserVersion"]
             yield browser
     finally:

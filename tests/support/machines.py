@@ -17,10 +17,10 @@ import psutil
 from doorstep.development.processes import ServerProcess
 from tests.support.components import missing
 from tests.support.service import is_called
+from tests.support.waiting import PATIENCE_S
 
 _TOOLS = ("ip", "unshare", "nsenter")
 _INTERFACES = Path("/sys/class/net")
-_START_S = 10.0
 _LIFE = """
 set -e
 mount --make-rprivate /
@@ -51,7 +51,7 @@ class Machine:
         """Start it, and connect it to the bridge. Of an earlier life it has the hardware address only."""
         self._life.log.unlink(missing_ok=True)
         self._life.start()
-        self._life.wait_until(lambda: self._life.output() == "ready", timeout_s=_START_S)
+        self._life.wait_until(lambda: self._life.output() == "ready", timeout_s=PATIENCE_S)
         peer = ("peer", "name", "eth0", "netns", str(self._init.pid))
         _ip("link", "add", self._interface, "type", "veth", *peer)
         _ip("link", "set", self._interface, "master", self._bridge, "up")

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import aiohttp
 
-WAIT_S = 20.0
+from tests.support.waiting import PATIENCE_S
 
 _LOOK_AGAIN_S = 0.02
 
@@ -33,7 +33,7 @@ class RemoteTab(ABC):
         """Run a script in every page that comes, before anything of the page's own."""
 
     @abstractmethod
-    async def evaluate(self, expression: str, wait_s: float = WAIT_S) -> Any:
+    async def evaluate(self, expression: str, wait_s: float = PATIENCE_S) -> Any:
         """The value of a JavaScript expression, awaited if it is a promise. Raises `PageError`."""
 
     @abstractmethod
@@ -74,7 +74,7 @@ class RemoteTab(ABC):
         await self.load_again()
         await self.until("!window.isOld && document.readyState === 'complete'")
 
-    async def until(self, expression: str, wait_s: float = WAIT_S) -> Any:
+    async def until(self, expression: str, wait_s: float = PATIENCE_S) -> Any:
         """Wait until an expression is true; returns its value. Raises `PageError` after `wait_s` seconds.
 
         One that throws is not true yet: what it looks at may not be there, or its page may go just now.
@@ -118,7 +118,7 @@ class RemoteBrowser(ABC):
         """A new, empty page that is seen: in a window of its own, or in that of a page which it hides."""
 
     async def call(
-        self, method: str, session: str | None = None, wait_s: float = WAIT_S, **parameters: Any
+        self, method: str, session: str | None = None, wait_s: float = PATIENCE_S, **parameters: Any
     ) -> dict[str, Any]:
         """A command of the protocol, to the browser or to a page's session. Raises `PageError`."""
         number = next(self._numbers)

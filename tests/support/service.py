@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from doorstep.config.settings import AuthSettings
 from doorstep.development.ports import free_port
 from doorstep.development.processes import ServerProcess
 from doorstep.gateway.signer import Signer
+from tests.support.waiting import PATIENCE_S
 
 SECRET = "a secret of the tests, long enough for HS256"
 _DOORSTEP = str(Path(sys.executable).with_name("doorstep"))
@@ -136,6 +137,10 @@ class Service:
         """SIGKILL to one of the actors."""
         os.kill(self.actors(kind)[which].pid, signal.SIGKILL)
 
-    def wait_until_ready(self, within_s: float = 30) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until all is well with it."""
-        self.process.wait_until(self.is_ready, what="doorstep serve", timeout_s=within_s)
+        self.wait_until(self.is_ready, "doorstep serve")
+
+    def wait_until(self, holds: Callable[[], object], what: str) -> None:
+        """Wait for `what`. Raises `ServerError` if it does not hold in time, or `serve` ends."""
+        self.process.wait_until(lambda: bool(holds()), what=what, timeout_s=PATIENCE_S)

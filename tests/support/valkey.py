@@ -8,8 +8,7 @@ from pathlib import Path
 
 from doorstep.development.ports import free_port
 from doorstep.development.valkey import ValkeyProcess
-
-START_TIMEOUT_S = 15.0
+from tests.support.waiting import PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class ValkeyCluster:
         self._introduce()
         for node in self._nodes:
             node.process.wait_until(
-                partial(self._is_whole, node), what="Valkey Cluster", timeout_s=START_TIMEOUT_S
+                partial(self._is_whole, node), what="Valkey Cluster", timeout_s=PATIENCE_S
             )
 
     def stop(self) -> None:

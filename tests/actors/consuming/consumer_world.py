@@ -32,9 +32,9 @@ from tests.support.records import (
     teacher_notification,
 )
 from tests.support.servers import KafkaServer, ValkeyServer
+from tests.support.waiting import PATIENCE_S
 
 _SHIPPED_ROUTES = Settings.model_fields["routes"].default
-_PATIENCE_S = 30.0
 _ALL = 1_000_000
 
 
@@ -128,7 +128,7 @@ class World:
 
     # What comes out
 
-    async def until(self, holds: Callable[[], Any], what: str, within_s: float = _PATIENCE_S) -> None:
+    async def until(self, holds: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> None:
         """Wait until `holds` (or what it awaits) is true."""
         deadline = time.monotonic() + within_s
         while True:
@@ -165,7 +165,7 @@ class World:
             await connection.close()
         return head
 
-    async def logged(self, user: str, count: int, within_s: float = _PATIENCE_S) -> list[dict[str, Any]]:
+    async def logged(self, user: str, count: int, within_s: float = PATIENCE_S) -> list[dict[str, Any]]:
         """The user's log once it has at least `count` notifications."""
 
         async def enough() -> bool:

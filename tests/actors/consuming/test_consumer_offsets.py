@@ -142,9 +142,9 @@ async def test_who_has_no_partition_vouches_for_redis_too(world: World, tmp_path
         consumer = Consumer("consumer-0", settings, "consumer-0")
         try:
             await world.until(lambda: _is_waiting(consumer), "another member has the only partition")
-            await world.until(lambda: _has_head(world, "nobody"), "it has vouched for what there is", 10)
+            await world.until(lambda: _has_head(world, "nobody"), "it has vouched for what there is")
             await world.lose_redis()
-            await world.until(lambda: _has_head(world, "nobody"), "and for what is left", 10)
+            await world.until(lambda: _has_head(world, "nobody"), "and for what is left")
             assert (await consumer.status()).partitions == ()
         finally:
             await consumer.stop()

@@ -48,7 +48,7 @@ async def test_nothing_is_behind_a_transaction_that_is_over(world: World) -> Non
             lag = await _records(world, consumer, "doorstep_consumer_lag_records")
             return lag == 0 and commit is not None and commit.offset == end
 
-        await world.until(is_at_the_end, "there is no lag, and all is committed", 10)
+        await world.until(is_at_the_end, "there is no lag, and all is committed")
         assert len(await world.log(world.names.user())) == 3
     await queries.close()
 
@@ -63,7 +63,7 @@ async def test_what_an_open_transaction_holds_back_is_shown_apart(world: World) 
             lag = await _records(world, consumer, "doorstep_consumer_lag_records")
             return (unstable, lag) == (records, 0)
 
-        await world.until(lambda: is_held_back(3), "what is held back is no lag", 10)
+        await world.until(lambda: is_held_back(3), "what is held back is no lag")
         await asyncio.to_thread(producer.commit_transaction, 30)
-        await world.until(lambda: is_held_back(0), "nothing is held back", 10)
+        await world.until(lambda: is_held_back(0), "nothing is held back")
         await world.logged(world.names.user(), 3)

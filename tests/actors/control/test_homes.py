@@ -34,6 +34,7 @@ from tests.actors.store.helpers import stamp
 from tests.support.names import Names
 from tests.support.servers import ValkeyServer
 from tests.support.service import SECRET, token_for
+from tests.support.waiting import PATIENCE_S
 
 HOLDERS = 2
 HEARD_MS = 1_500
@@ -102,7 +103,7 @@ class Site:
     async def settled(self) -> None:
         """Until every cell listens to the slots at home there, and no others."""
         names = self.nodes.keys()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             for name, node in self.nodes.items():
                 while await node.slots() != len(slots_at(name, names)):  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.02)
@@ -145,7 +146,7 @@ class Device:
 
     async def until(self, *, connects: int = 0, seen: int = 0) -> None:
         """Wait for so many connections, or notifications."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while self.connects < connects or len(self.seen) < seen:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
 
@@ -268,7 +269,7 @@ async def test_a_cell_that_takes_nobody_is_not_named_and_who_is_there_stays(site
     user = user_at("b", site, names)
     async with Device(site, user).at() as device:
         site.nodes["b"].word = "gone"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while "b" in {await site.home_by(asked, user) for asked in site.nodes}:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         await site.append(user)
@@ -288,7 +289,7 @@ async def test_without_redis_homes_stay_and_are_not_named_for_long(
         assert site.nodes["a"].homes.home_of(user) is None
         await site.settled()
         client.delete("doorstep:{spec}:cells")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while site.nodes["a"].homes.home_of(user) != "b":  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.05)
     await site.settled()
@@ -305,7 +306,7 @@ async def test_a_node_without_a_name_listens_to_everything_and_names_others(
     homes = Homes(settings, nameless, moved.append)
     looking = asyncio.create_task(homes.run())
     user = names.user()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while homes.home_of(user) is None:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)
     assert homes.home_of(user) == home_of(user, site.nodes)

@@ -18,7 +18,7 @@ from doorstep.config.settings import HistorySettings
 from doorstep.gateway.cursor import Cursor
 from tests.actors.store.helpers import START, know, redis_settings
 from tests.support.servers import ValkeyServer
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 class Waiting:
@@ -62,12 +62,12 @@ async def test_patience_with_lost_writes_ends(flushed: Connection) -> None:
     loop = asyncio.get_running_loop()
     task, since = loop.create_task(catch_up.run()), loop.time()
     catch_up.add(first)
-    page = await asyncio.wait_for(first.page, 10)
+    page = await asyncio.wait_for(first.page, PATIENCE_S)
     assert (page.reset, page.head) == ("gone", START)
     assert loop.time() - since >= 2
     since = loop.time()
     catch_up.add(second)  # nobody waits a second time
-    assert (await asyncio.wait_for(second.page, 10)).reset == "gone"
+    assert (await asyncio.wait_for(second.page, PATIENCE_S)).reset == "gone"
     assert loop.time() - since < 2
     assert catch_up.waiting == 0
     task.cancel()
@@ -81,7 +81,7 @@ async def test_who_waits_is_told_as_soon_as_a_consumer_has_looked(flushed: Conne
         await asyncio.wait_for(asyncio.shield(reader.page), 1)  # two looks
     assert await Stamp(flushed, START.digest).ensure() == START.digest
     await know(flushed)
-    assert (await asyncio.wait_for(reader.page, 10)).reset == "gone"
+    assert (await asyncio.wait_for(reader.page, PATIENCE_S)).reset == "gone"
     task.cancel()
 
 
@@ -94,7 +94,7 @@ async def test_an_empty_store_has_lost_nothing(flushed: Connection, valkey: Valk
         await until(lambda: catch_up.waiting == 1)
         await Stamp(flushed, START.digest).ensure()
         await know(flushed)
-        await asyncio.wait_for(first.page, 10)
+        await asyncio.wait_for(first.page, PATIENCE_S)
     assert [(line["event"], line["log_level"]) for line in lines] == [("waiting_for_consumers", "info")]
     with capture_logs() as lines:
         await _flush(valkey)

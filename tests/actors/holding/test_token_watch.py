@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doorstep.actors.holding.token_watch import TokenWatch, notice_before
+from tests.support.waiting import PATIENCE_S
 
 
 class Told:
@@ -39,7 +40,7 @@ async def test_one_notice_then_the_end() -> None:
     told = Told()
     watch = TokenWatch(0)
     watch.watch(told, time.time() + 2, notice_s=60)
-    await asyncio.wait_for(told.over.wait(), 20)
+    await asyncio.wait_for(told.over.wait(), PATIENCE_S)
     assert len(told.expiring) == 1
     assert 0 < told.expiring[0] <= 0.5
     assert told.expired == 1
@@ -48,7 +49,7 @@ async def test_one_notice_then_the_end() -> None:
 async def test_without_a_notice_only_the_end_is_told() -> None:
     told = Told()
     TokenWatch(0).watch(told, time.time() + 0.05, notice_s=0)
-    await asyncio.wait_for(told.over.wait(), 20)
+    await asyncio.wait_for(told.over.wait(), PATIENCE_S)
     assert (told.expiring, told.expired) == ([], 1)
 
 

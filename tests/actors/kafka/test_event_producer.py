@@ -9,6 +9,7 @@ from doorstep.actors.kafka import options
 from doorstep.actors.kafka.event_producer import EventProducer
 from doorstep.config.settings import KafkaSettings
 from doorstep.development.ports import free_port
+from tests.support.waiting import PATIENCE_S
 
 
 async def test_without_kafka_nobody_waits_and_what_is_dropped_is_counted(
@@ -23,7 +24,7 @@ async def test_without_kafka_nobody_waits_and_what_is_dropped_is_counted(
     dropped = producer.take_dropped()
     assert dropped == 50
     assert time.monotonic() - begun < 5
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while dropped < 150:
             await asyncio.sleep(0.1)
             dropped += producer.take_dropped()

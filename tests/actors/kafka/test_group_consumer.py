@@ -31,6 +31,7 @@ from tests.support.kafka import SecureKafka
 from tests.support.names import Names
 from tests.support.pace import slowness
 from tests.support.servers import KafkaServer
+from tests.support.waiting import PATIENCE_S
 
 PARTITIONS = 4
 _AWAY_S = 5.0
@@ -58,7 +59,7 @@ class Member:
         )
         await self.consumer.run(events)
 
-    async def until(self, holds: Callable[[], object], what: str, within_s: float = 30) -> None:
+    async def until(self, holds: Callable[[], object], what: str, within_s: float = PATIENCE_S) -> None:
         """Wait until `holds` is true."""
         deadline = time.monotonic() + within_s
         while not holds():
@@ -379,7 +380,7 @@ async def test_who_comes_back_has_its_partitions_and_its_last_process_none(topic
             assert time.monotonic() - begun < topic.settings.session_timeout_ms / 1000 / 2
             assert member.assigned == last.assigned
             with pytest.raises(FencedError):
-                await asyncio.wait_for(ending, 20)
+                await asyncio.wait_for(ending, PATIENCE_S)
             await asyncio.sleep(1)
             assert (len(member.assigned), member.revoked) == (2, [])
         assert len(other.revoked) == moves
@@ -527,7 +528,7 @@ async def test_an_event_that_raises_ends_the_membership(topic: Topic, event: str
         async with running(topic.member()):
             pass
     with pytest.raises(LookupError, match=event):
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def test_options_that_librdkafka_refuses(names: Names) -> None:

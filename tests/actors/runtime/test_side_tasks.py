@@ -4,6 +4,7 @@ import asyncio
 import gc
 
 from doorstep.actors.runtime.side_tasks import SideTasks
+from tests.support.waiting import PATIENCE_S
 
 
 async def test_errors_are_told_and_ends_and_cancellations_are_not() -> None:
@@ -31,4 +32,4 @@ async def test_a_task_that_nobody_refers_to_lives_on() -> None:
 
     SideTasks(lambda _: None).spawn(waits())
     gc.collect()
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), PATIENCE_S)

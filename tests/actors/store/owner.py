@@ -7,6 +7,7 @@ from contextlib import suppress
 from doorstep.actors.store.feed import Feed
 from doorstep.actors.store.redis.calls import Connection
 from doorstep.actors.store.values import Pushed
+from tests.support.waiting import PATIENCE_S
 
 
 class Owner:
@@ -43,7 +44,7 @@ class Owner:
     async def until(self, *, pushes: int = 0, events: Sequence[str] | None = None) -> None:
         """Wait for so many pushes, or until exactly these events have happened."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while len(self.pushes) < pushes or self.events != (events or self.events):
                     self._changed.clear()
                     await self._changed.wait()

@@ -19,7 +19,7 @@ from tests.actors.store.helpers import KEYS, append, by_slot, cursors_of, entry,
 from tests.actors.store.owner import Owner
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers import ValkeyServer
-from tests.support.waiting import a_while
+from tests.support.waiting import PATIENCE_S, a_while
 
 USER = "teacher-1"
 SLOT = slot_of(USER)
@@ -141,7 +141,7 @@ async def test_a_server_that_restarts(valkey_factory: ValkeyFactory) -> None:
     await asyncio.sleep(0.3)
     assert not late.done()
     server.start()
-    await asyncio.wait_for(late, 20)
+    await asyncio.wait_for(late, PATIENCE_S)
     assert owner.feed.live
     await know(connection)
     await append(Log(connection, HistorySettings()), USER, "a")

@@ -12,6 +12,7 @@ from doorstep.actors.store.redis.errors import StoreError
 from doorstep.actors.store.spec_record import Beat, SpecRecord, open_record
 from doorstep.config.settings import Settings, load_settings
 from tests.support.servers import ValkeyServer
+from tests.support.waiting import PATIENCE_S
 
 OURS = Spec("here", 2, 1, "d", "1")
 
@@ -70,7 +71,7 @@ async def test_a_generation_is_carried_out_when_the_supervisor_says_so(record: S
     assert await record.heard() == Beat("here", 1)
     assert not (await asyncio.wait([waiting], timeout=0.3))[0]
     await record.beat(Beat("here", 3))
-    await asyncio.wait_for(waiting, 20)
+    await asyncio.wait_for(waiting, PATIENCE_S)
 
 
 async def test_a_value_that_is_not_ours_is_an_error(record: SpecRecord, valkey: ValkeyServer) -> None:

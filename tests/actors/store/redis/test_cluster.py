@@ -38,6 +38,7 @@ from tests.actors.store.helpers import (
 from tests.actors.store.owner import Owner
 from tests.support.servers import ValkeyServer
 from tests.support.valkey import ValkeyCluster
+from tests.support.waiting import PATIENCE_S
 
 USERS = [f"user-{number}" for number in range(600)]
 
@@ -282,7 +283,7 @@ def _serves(node: Eyes, slot: int) -> bool:
 
 async def _pages_after_another_append(log: Log) -> Sequence[Page]:
     """Append to everybody as soon as all masters are there; what is in everybody's log then."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with suppress(StoreUnavailable):
                 await log.append([entry(user, "b") for user in USERS])
@@ -340,6 +341,6 @@ async def test_a_replica_that_takes_over(valkey_cluster: ValkeyCluster, tmp_path
 def _follow(process: ValkeyProcess, replica: Eyes, master: Eyes) -> None:
     """Make a node the replica of a master that it has met, and wait until it is in step."""
     wait, wanted = process.process.wait_until, master("CLUSTER", "MYID")
-    wait(lambda: bool(wanted in replica("CLUSTER", "NODES")), what="the meeting", timeout_s=20)
+    wait(lambda: bool(wanted in replica("CLUSTER", "NODES")), what="the meeting", timeout_s=PATIENCE_S)
     replica("CLUSTER", "REPLICATE", wanted)
-    wait(lambda: bool(replica("ROLE")[3] == b"connected"), what="the replica", timeout_s=20)
+    wait(lambda: bool(replica("ROLE")[3] == b"connected"), what="the replica", timeout_s=PATIENCE_S)

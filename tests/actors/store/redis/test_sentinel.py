@@ -22,6 +22,7 @@ from doorstep.development.valkey import BINARY, ValkeyProcess
 from tests.actors.store.conftest import Eyes
 from tests.actors.store.helpers import append, keys_of, know, offsets_in, read, redis_settings, stamp
 from tests.actors.store.owner import Owner
+from tests.support.waiting import PATIENCE_S
 
 
 @dataclass
@@ -62,8 +63,10 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     sentinel = ServerProcess([BINARY, str(config), "--sentinel"], log=tmp_path / "sentinel.log")
     sentinel.start()
     asking = Eyes(f"redis://127.0.0.1:{port}")
-    sentinel.wait_until(lambda: _knows_replica(asking), what="the sentinel", timeout_s=20)
-    sentinel.wait_until(lambda: bool(eyes("ROLE")[3] == b"connected"), what="the replica", timeout_s=20)
+    sentinel.wait_until(lambda: _knows_replica(asking), what="the sentinel", timeout_s=PATIENCE_S)
+    sentinel.wait_until(
+        lambda: bool(eyes("ROLE")[3] == b"connected"), what="the replica", timeout_s=PATIENCE_S
+    )
     yield Watched(port, master, replica)
     for each in (sentinel, master, replica):
         each.stop()
@@ -94,7 +97,7 @@ async def test_the_master_is_found_and_found_again_after_a_failover(watched: Wat
     identity = await checkpoints.server_identity()
     watched.wait_for_replica()
     watched.master.stop(kill=True)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with suppress(StoreUnavailable):
                 await know(connection)
