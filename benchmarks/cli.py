@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from doorstep.actors.runtime.loading import loading
+
 app = typer.Typer(invoke_without_command=True, help="Measure latency, delivery and cost under load.")
 
 _ERROR = 2
@@ -41,13 +43,14 @@ def run(
     out: Annotated[Path, typer.Option(help="Where report and logs go.")] = Path("build/bench"),
 ) -> None:
     """Run the benchmarks. Exit code: 0 all targets met, 1 one missed, 2 it failed, 3 no verdict."""
-    from rich.console import Console  # noqa: PLC0415
+    with loading():
+        from rich.console import Console  # noqa: PLC0415
 
-    from doorstep.benchmarks.errors import BenchmarkError  # noqa: PLC0415
-    from doorstep.benchmarks.program import Options, run_suite, show_verdict  # noqa: PLC0415
-    from doorstep.benchmarks.scenario import SHIPPED, Suite  # noqa: PLC0415
-    from doorstep.benchmarks.screen import Screen  # noqa: PLC0415
-    from doorstep.development.processes import ServerError  # noqa: PLC0415
+        from doorstep.benchmarks.errors import BenchmarkError  # noqa: PLC0415
+        from doorstep.benchmarks.program import Options, run_suite, show_verdict  # noqa: PLC0415
+        from doorstep.benchmarks.scenario import SHIPPED, Suite  # noqa: PLC0415
+        from doorstep.benchmarks.screen import Screen  # noqa: PLC0415
+        from doorstep.development.processes import ServerError  # noqa: PLC0415
 
     chosen = ((smoke, Suite.SMOKE), (full, Suite.FULL), (guard, Suite.GUARD))
     suite = next((suite for is_chosen, suite in chosen if is_chosen), Suite.BENCH)
@@ -81,9 +84,10 @@ def compare(
     after: Annotated[Path, typer.Argument(help="report.json of the later run.")],
 ) -> None:
     """Name what got worse beyond noise from one run to another; exit code 1 if anything did."""
-    from doorstep.benchmarks.comparison import compare as compare_reports  # noqa: PLC0415
-    from doorstep.benchmarks.results import Report  # noqa: PLC0415
-    from doorstep.benchmarks.summary import unit_of  # noqa: PLC0415
+    with loading():
+        from doorstep.benchmarks.comparison import compare as compare_reports  # noqa: PLC0415
+        from doorstep.benchmarks.results import Report  # noqa: PLC0415
+        from doorstep.benchmarks.summary import unit_of  # noqa: PLC0415
 
     reports = []
     for path in (before, after):
@@ -106,7 +110,8 @@ def compare(
 @app.command()
 def sizes() -> None:
     """Measure what docs/capacity.md counts with: memory in Redis, and what others' notifications cost."""
-    from doorstep.benchmarks.sizes import Sizes, measure  # noqa: PLC0415
+    with loading():
+        from doorstep.benchmarks.sizes import Sizes, measure  # noqa: PLC0415
 
     for line in measure(Sizes()):
         typer.echo(line)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from doorstep.actors.runtime.loading import loading
+
 _Port = Annotated[int, typer.Option(help="Port of the page; a free one if it is taken.")]
 _Host = Annotated[str, typer.Option(help="Address to listen on, for the page and for Doorstep.")]
 _Holders = Annotated[
@@ -30,7 +32,7 @@ def demo(
     With --check the exit status is 0 if every file became its essay for its teacher, once, in order and
     within half a second, else 1; 2 where the demo could not start; 130 where it was interrupted.
     """
-    # Imported when it runs: every `doorstep` command loads this file.
-    from doorstep.demo.program import run  # noqa: PLC0415
+    with loading():  # now, as every `doorstep` command loads this file
+        from doorstep.demo.program import run  # noqa: PLC0415
 
     raise typer.Exit(asyncio.run(run(config, holders, host, port, check=check)))

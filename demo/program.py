@@ -9,6 +9,7 @@ import typer
 from aiokafka.errors import KafkaError
 
 from doorstep.actors.control.service import StartError
+from doorstep.actors.runtime.loading import INTERRUPTED
 from doorstep.actors.runtime.signals import end_on_signals
 from doorstep.config.routes import RoutesError
 from doorstep.config.settings import load_settings
@@ -23,7 +24,7 @@ _EXPECTED = (
     *(SettingsError, RoutesError, AuthSetupError, OSError),
     *(DemoError, ServerError, StartError, KafkaError, checking.CheckError),
 )
-_FAILED, _BAD_SETUP, _INTERRUPTED = 1, 2, 130
+_FAILED, _BAD_SETUP = 1, 2
 _SHOWN = 20
 
 
@@ -41,7 +42,7 @@ async def run(config: Path | None, holders: int, host: str, port: int, *, check:
         return _BAD_SETUP
     except asyncio.CancelledError:
         typer.echo("Stopped.")
-        return _INTERRUPTED if check else 0
+        return INTERRUPTED if check else 0
 
 
 async def _show(running: Demo) -> int:

@@ -2,8 +2,8 @@
 
 import sys
 
-_INTERRUPTED = 130
-"""As of whatever Ctrl-C ends before it has begun."""
+from doorstep.actors.runtime.loading import INTERRUPTED, loading
+
 _EXTRAS = "`doorstep demo` needs `doorstep[demo]`, `doorstep bench` needs `doorstep[bench]`"
 
 
@@ -11,11 +11,12 @@ def main() -> None:
     """Do what the command line says. Ctrl-C is quiet from the first moment; a command whose libraries are not
     installed says how to get them."""
     try:
-        from doorstep.actors.commands.verbs import app  # noqa: PLC0415 - which takes a second or two
+        with loading():
+            from doorstep.actors.commands.verbs import app  # noqa: PLC0415 - which takes a second or two
 
         app()
     except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.startswith("doorstep"):
             raise

@@ -5,6 +5,7 @@ import asyncio
 import typer
 
 from doorstep.actors.commands.options import ConfigFile, fail, settings_or_exit
+from doorstep.actors.runtime.loading import loading
 
 
 def down(*, config: ConfigFile = None) -> None:
@@ -15,6 +16,7 @@ def down(*, config: ConfigFile = None) -> None:
     settings = settings_or_exit(config)
     if settings.ray.address is None:
         fail("DOORSTEP_RAY__ADDRESS is not set: a Ray of its own ends with its `doorstep serve`")
-    from doorstep.actors.commands.serving import take_down  # noqa: PLC0415 - Ray takes seconds
+    with loading():
+        from doorstep.actors.commands.serving import take_down  # noqa: PLC0415 - Ray takes seconds
 
     raise typer.Exit(asyncio.run(take_down(settings)))

