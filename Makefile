@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := config gateway actors development demo benchmarks
 ARGS ?=
-PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+PARALLEL := --numprocesses 5 --dist loadfile --no-loadscope-reorder
 MAVEN_OPTIONS := --batch-mode --no-transfer-progress
 
 # Tests start hundreds of Pythons: none of them should compile the libraries again.
@@ -56,7 +56,7 @@ coverage: setup-tests frontend/node_modules/.installed ## all tests again, with 
 	$(BIN)/python -m coverage run -m pytest $(PARALLEL) $(ARGS)
 
 test-fast: setup-dev ## what needs neither Java nor a browser, in a minute and a half: while you work
-	$(BIN)/python -m pytest $(PARALLEL) -m "not (kafka or ray or browser or containers or slow or fuzz)" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) --numprocesses 6 -m "not (kafka or ray or browser or containers or slow or fuzz)" $(ARGS)
 
 test-frontend: frontend/node_modules/.installed ## check, build and test frontend/ (needs Node 20 or later)
 	@tests/support/node.sh npm --prefix frontend run --silent check

@@ -1,4 +1,4 @@
-"""Ports for servers that a test stops and starts again on the same port."""
+"""Ports for servers that begin to listen later, or stop and start again on the same port."""
 
 import fcntl
 import os

@@ -151,7 +151,7 @@ async def inheritance_at(path: Path, rank: int) -> Inheritance:
     left, theirs = await _ask(path)
     if theirs > rank:
         left.close()
-        raise OSError(errno.EADDRINUSE, f"a later one has the ports: {theirs}, we are {rank}")
+        raise OSError(errno.EBUSY, f"a later one has the ports: {theirs}, we are {rank}")
     return left
 
 

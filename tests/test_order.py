@@ -33,18 +33,19 @@ def test_a_module_is_a_scope_and_the_front_end_another() -> None:
     assert scope_of("tests/frontend/test_a.py::test_b") == scope_of("tests/frontend/test_c.py::test_d")
 
 
-def test_two_processes_take_what_is_longest_a_third_what_is_quick_and_a_fourth_what_is_patient() -> None:
+def test_two_processes_take_what_is_longest_one_what_is_patient_and_the_others_what_is_quick() -> None:
     def chosen(scopes: Sequence[str], patient: set[str]) -> list[str | None]:
-        return [next_scope(process, scopes, patient) for process in ("gw0", "gw1", "gw2", "gw3")]
+        return [next_scope(process, scopes, patient) for process in ("gw0", "gw1", "gw2", "gw3", "gw4")]
 
     assert chosen(["docs", "e2e", "kafka", "quick", "seeds"], {"docs", "seeds"}) == [
         "e2e",
         "e2e",
         "quick",
         "docs",
+        "quick",
     ]
-    assert chosen(["e2e", "quick"], set()) == ["e2e", "e2e", "quick", None]
-    assert chosen(["docs", "seeds"], {"docs", "seeds"}) == ["docs", "docs", "seeds", "docs"]
+    assert chosen(["e2e", "quick"], set()) == ["e2e", "e2e", "quick", None, "quick"]
+    assert chosen(["docs", "seeds"], {"docs", "seeds"}) == ["docs", "docs", "seeds", "docs", "seeds"]
 
 
 MODULE = """
@@ -89,15 +90,18 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
     return list(tmp_path.rglob("*.gw*"))
 
 
+@pytest.mark.slow
 def test_each_module_is_run_by_one_process_and_the_front_end_by_one(ran: Sequence[Path]) -> None:
     assert sorted(file.stem for file in ran) == ["a", "b", "c", "d", "docs", "e", "z"]
     assert len({file.suffix for file in ran if file.parent.name == "frontend"}) == 1
 
 
+@pytest.mark.slow
 def test_the_third_process_begins_with_the_last_module(ran: Sequence[Path]) -> None:
     assert next(file.suffix for file in ran if file.stem == "z") == ".gw2"
 
 
+@pytest.mark.slow
 def test_the_fourth_process_runs_what_is_patient_at_the_lowest_priority(ran: Sequence[Path]) -> None:
     assert {file.stem: file.read_text() for file in ran if file.suffix == ".gw3"} == {"docs": "19"}
 

@@ -76,6 +76,7 @@ def _run(directory: Path, *options: str, ci: str) -> Run:
     )
 
 
+@pytest.mark.slow
 def test_skips_are_failures_in_ci_only(at_home: Run, in_ci: Run) -> None:
     assert at_home.returncode == 0
     assert in_ci.returncode != 0
@@ -84,11 +85,13 @@ def test_skips_are_failures_in_ci_only(at_home: Run, in_ci: Run) -> None:
     assert "Nothing may be skipped where CI=true" in in_ci.stdout
 
 
+@pytest.mark.slow
 def test_missing_part_is_named_with_its_remedy(at_home: Run) -> None:
     assert "MISSING components" in at_home.stdout
     assert re.search(r"^Broker +run the installer$", at_home.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_summary_shows_parts_and_figures_before_the_closing_line(at_home: Run) -> None:
     lines = at_home.stdout.splitlines()
     assert any(re.fullmatch(r"Cache +7\.1", line) for line in lines)
@@ -97,6 +100,7 @@ def test_summary_shows_parts_and_figures_before_the_closing_line(at_home: Run) -
     assert re.fullmatch(r"=+ 1 passed, 2 skipped, 1 xfailed in .*s =+", lines[-1])
 
 
+@pytest.mark.slow
 def test_tests_in_several_processes_tell_what_they_found(tmp_path: Path) -> None:
     printed = _run(tmp_path, "--numprocesses", "2", ci="").stdout
     assert re.search(r"^Cache +7\.1$", printed, re.MULTILINE)
@@ -123,6 +127,7 @@ def test_it_is_measured_itself():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--numprocesses", "2", "--dist", "loadfile")])
 def test_processes_that_tests_start_are_not_measured(tmp_path: Path, options: Sequence[str]) -> None:
     (tmp_path / "test_it.py").write_text(STARTS_A_PROCESS)

@@ -1,6 +1,7 @@
 """The gateway actor: the public port of a node, and the port for operators, which tells of all the actors."""
 
 import asyncio
+import errno
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -51,7 +52,7 @@ _LOOK_S = 5.0
 _SEE_S = 2.0
 _PAUSE_S = 0.5
 _RETRY_S = 1.0
-_TAKEN = "where it stays so: end what listens there, or choose another port"
+_TAKEN = "if this persists, end the process that listens there, or choose another port"
 _HEED_S = 0.2
 
 logger = structlog.get_logger(__name__)
@@ -170,7 +171,8 @@ class Gateway:
                     left.take()
                     return
             except OSError as error:
-                logger.error("cannot_listen", error=str(error), hint=_TAKEN, retry_in_s=_RETRY_S)
+                hint = {"hint": _TAKEN} if error.errno == errno.EADDRINUSE else {}
+                logger.error("cannot_listen", error=str(error), **hint, retry_in_s=_RETRY_S)
                 await asyncio.sleep(_RETRY_S)
 
     async def _inheritance(self) -> Inheritance:

@@ -30,7 +30,10 @@ async def owned_partitions(kafka: KafkaSettings) -> frozenset[Partition] | None:
     try:
         # aiokafka's client suppresses a cancellation that comes while it closes: let that be the task's.
         await asyncio.wait([asking], timeout=_CALL_S)
-        return asking.result() if asking.done() else None
+        if asking.done():
+            return asking.result()
+        logger.debug("group_not_told", reason=f"no answer within {_CALL_S:g} s")
+        return None
     finally:
         asking.cancel()
 

@@ -13,8 +13,6 @@ from tests.support.components import missing, used
 from tests.support.remote import PageError, RemoteBrowser, RemoteTab, save
 from tests.support.waiting import PATIENCE_S
 
-"""A browser that starts beside other tests needs more time than for anything later."""
-
 _AS_JSON = "(async () => JSON.stringify(await (%s)))()"
 """BiDi has its own words for the types of JavaScript; JSON is what Chromium answers, too."""
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 _LONGEST_FIRST = ("alone", "ray", "browser", "kafka", "fuzz", "slow")
 _BUILT = "frontend"
-_FROM_THE_END = "gw2"
+_FROM_THE_FRONT = ("gw0", "gw1")
 _PATIENT = "gw3"
 
 
@@ -31,10 +31,10 @@ def scope_of(nodeid: str) -> str:
 
 
 def next_scope(process: str, scopes: Sequence[str], patient: Collection[str]) -> str | None:
-    """What of the rest a process runs next. Two take the longest first. The third begins at the other end, so
-    that a core that waits has work, and no three start a Ray or a browser. The fourth runs only what is
-    patient, and then ends."""
+    """What of the rest a process runs next. Two take the longest first. One runs only what is patient, and
+    then ends. All others begin at the other end, so that a core that waits has work, and no three start a Ray
+    or a browser."""
     if process == _PATIENT:
         return next((scope for scope in scopes if scope in patient), None)
     others = [scope for scope in scopes if scope not in patient] or scopes
-    return others[-1 if process == _FROM_THE_END else 0]
+    return others[0 if process in _FROM_THE_FRONT else -1]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from doorstep.actors.consuming import group_watch
 from doorstep.actors.consuming.consumer import Consumer, ConsumerStatus
 from doorstep.actors.kafka import consumer_thread
 from doorstep.actors.kafka.consumer_thread import GroupEvents
@@ -220,7 +221,9 @@ async def test_what_a_killed_consumer_had_given_away_to_nobody_is_found(
         stack.push_async_callback(asyncio.wait, [dead])
         stack.callback(dead.cancel)
         await world.until(lambda: len(assigned) == world.partitions, "the first one has all")
-        other = Consumer("consumer-1", settings, "consumer-1")
+        with monkeypatch.context() as patience:
+            patience.setattr(group_watch, "_LEAST_S", 60.0)  # it does not act before the successor is there
+            other = Consumer("consumer-1", settings, "consumer-1")
         stack.push_async_callback(other.stop)
         await asyncio.wait_for(told.wait(), PATIENCE_S)
         successor = await stack.enter_async_context(world.consumer("consumer-0"))

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, Producer
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from doorstep.actors.kafka import group_queries
 from doorstep.actors.kafka.consumer_thread import Batch, ConsumerThread, GroupEvents
 from doorstep.actors.kafka.errors import FencedError, KafkaUnavailableError
 from doorstep.actors.kafka.group_consumer import GroupConsumer
@@ -400,7 +401,10 @@ async def test_who_leaves_is_replaced_at_once(topic: Topic) -> None:
     assert time.monotonic() - begun < topic.settings.session_timeout_ms / 1000
 
 
-async def test_what_is_owned_is_known_while_the_group_is_at_rest(topic: Topic) -> None:
+async def test_what_is_owned_is_known_while_the_group_is_at_rest(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_queries, "_CALL_S", PATIENCE_S)
     assert await owned_partitions(topic.settings) is None, "there is no such group yet"
     all_ = frozenset(topic.of(*range(PARTITIONS)))
     letting_go = asyncio.Event()
@@ -425,8 +429,10 @@ async def test_what_is_owned_is_not_told_by_everybody(names: Names) -> None:
             assert await owned_partitions(KafkaSettings(bootstrap_servers=address)) is None
 
 
-async def test_who_asks_may_be_cancelled_at_any_time(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the client closes, too: then it is suppressed there."""
+async def test_who_asks_may_be_cancelled_while_the_client_closes(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is suppressed there."""
     close = AIOKafkaClient.close
 
     async def cancel_and_close(client: AIOKafkaClient) -> None:
@@ -468,7 +474,10 @@ async def test_a_kafka_that_dies_while_it_is_asked_ends_nobody(
         await asyncio.wait(asking)
 
 
-async def test_tls_and_a_password(secure_kafka: SecureKafka, names: Names) -> None:
+async def test_tls_and_a_password(
+    secure_kafka: SecureKafka, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_queries, "_CALL_S", PATIENCE_S)
     plain = Topic(secure_kafka.server, names)
     plain.produce(2, [0])
     secure: Mapping[str, Any] = {
