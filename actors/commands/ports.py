@@ -3,18 +3,11 @@
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from doorstep.actors.runtime.port_remedies import remedy_of
 from doorstep.config.settings import Settings
 
-_NO_NAME = "this name has no address: correct the host"
-_REMEDIES: Mapping[int | None, str] = {
-    socket.EAI_NONAME: _NO_NAME,
-    socket.EAI_AGAIN: _NO_NAME,
-    errno.EADDRNOTAVAIL: "this machine has no such address: take one that it has, or 0.0.0.0 for all of them",
-    errno.EADDRINUSE: "end what listens there (a Doorstep that runs?), or choose another port",
-    errno.EACCES: "only root may have this port: choose another",
-}
 _SAME = "both ports are the same: choose another for one of them"
 
 
@@ -32,7 +25,7 @@ def port_faults(settings: Settings) -> Iterator[tuple[str, str | None]]:
 
 def _told(error: OSError, settings: Settings) -> str:
     is_same = error.errno == errno.EADDRINUSE and settings.gateway.port == settings.admin.port
-    remedy = _SAME if is_same else _REMEDIES.get(error.errno, "correct the host or the port")
+    remedy = _SAME if is_same else remedy_of(error) or "correct the host or the port"
     reason = str(error.strerror).partition(" (")[0]  # the rest repeats the address
     return f"can't listen there: {reason}: {remedy}"
 

@@ -1,7 +1,6 @@
 """The gateway actor: the public port of a node, and the port for operators, which tells of all the actors."""
 
 import asyncio
-import errno
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -34,6 +33,7 @@ from doorstep.actors.placement.run_directory import RunDirectory
 from doorstep.actors.placement.spec import Spec, grace_of
 from doorstep.actors.runtime.gc_tuning import collect_rarely
 from doorstep.actors.runtime.main_task import MainTask, endless
+from doorstep.actors.runtime.port_remedies import remedy_of
 from doorstep.config.routes import load_routes
 from doorstep.config.settings import Settings
 from doorstep.config.settings_file import digest_of
@@ -52,7 +52,6 @@ _LOOK_S = 5.0
 _SEE_S = 2.0
 _PAUSE_S = 0.5
 _RETRY_S = 1.0
-_TAKEN = "if this persists, end the process that listens there, or choose another port"
 _HEED_S = 0.2
 
 logger = structlog.get_logger(__name__)
@@ -171,8 +170,7 @@ class Gateway:
                     left.take()
                     return
             except OSError as error:
-                hint = {"hint": _TAKEN} if error.errno == errno.EADDRINUSE else {}
-                logger.error("cannot_listen", error=str(error), **hint, retry_in_s=_RETRY_S)
+                logger.error("cannot_listen", error=str(error), hint=remedy_of(error), retry_in_s=_RETRY_S)
                 await asyncio.sleep(_RETRY_S)
 
     async def _inheritance(self) -> Inheritance:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 PATIENCE_S = 90.0
 """Of whoever waits for what has to come: far more than it ever takes, also where the machine is three times
-as slow and three other tests run beside this one, so that only what never comes fails."""
+as slow and other tests run beside this one, so that only what never comes fails."""
 
 _LOOK_AGAIN_S = 0.01
 _PARTS = 20
